@@ -1,0 +1,1 @@
+"""The command line of momos-compress: parses, calls the library, renders."""

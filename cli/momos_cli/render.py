@@ -1,0 +1,137 @@
+"""Reports as tables on standard output."""
+
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from momos_compress.architecture import Architecture
+from momos_compress.estimate import Estimate
+from momos_compress.pipeline import Report
+from momos_compress.plan import Plan
+from momos_compress.reader import MomosFile
+from momos_compress.units import binary_size, duration
+
+PIPE_WIDTH = 160
+"""Columns where standard output is no terminal; nothing is cut to a window's width there."""
+
+console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def _pairs(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def show_report(report: Report) -> None:
+    """What a compression did."""
+    rows = [
+        ("parameters", f"{report.parameters:,}, of which {report.compressed_parameters:,} as motifs"),
+        ("blocks", f"{report.blocks:,} of s = {report.s}"),
+        ("motifs", _motifs(report)),
+        ("file", f"{binary_size(report.file_bytes)}, {report.bits_per_weight:.3f} bits per weight"),
+        ("ratio", f"{report.ratio:.2f} (source: {binary_size(report.source_bytes)})"),
+        ("distortion", _distortion(report)),
+    ]
+    if report.bdm_before is not None:
+        rows += [
+            ("BDM ratio", f"{_figure(report.bdm_ratio_before)} before, {_figure(report.bdm_ratio_after)} after"),
+            ("baseline", str(report.baseline)),
+        ]
+    if report.accuracy_before is not None and report.accuracy_after is not None:
+        rows.append(
+            ("accuracy", f"{report.accuracy_before:.2f} % before, {report.accuracy_after:.2f} % after ({report.data})")
+        )
+    reasons = Counter(report.left_out.values())
+    if reasons:
+        rows.append(("passed through", "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())))
+        rows.append(("", f"{report.stored_as_half} of them stored as float16"))
+    rows.append(("device", _device(report)))
+    console.print(_pairs(f"{report.source} -> {report.output}", rows))
+    stages = Table(box=None, pad_edge=False)
+    stages.add_column("stage")
+    stages.add_column("time", justify="right")
+    stages.add_column("peak memory", justify="right")
+    for stage in report.stages:
+        stages.add_row(stage.name, duration(stage.seconds), binary_size(stage.peak_memory_bytes))
+    stages.add_row("all", duration(report.seconds), binary_size(report.peak_memory_bytes), style="bold")
+    console.print()
+    console.print(stages)
+
+
+def _motifs(report: Report) -> str:
+    text = f"k = {report.k:,}"
+    if report.k != report.k_requested:
+        text += f" ({report.k_requested:,} asked for; blocks repeat or motifs went unused)"
+    trained = "drawn" if report.method == "random" else f"{report.method} on {report.sampled_blocks:,} blocks"
+    return f"{text}, {trained}, seed {report.seed}; zero motif on {100 * report.zero_motif_share:.2f} % of blocks"
+
+
+def _distortion(report: Report) -> str:
+    decibel = "" if report.distortion_db is None else f", {report.distortion_db:.2f} dB"
+    return f"{100 * report.relative_distortion:.3f} % of the energy{decibel}"
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.5f}"
+
+
+def _device(report: Report) -> str:
+    backend = report.backend
+    faiss = f"FAISS {backend['faiss']}" if backend["faiss"] else "without FAISS"
+    return f"{report.device}, {faiss}{' on the GPU' if backend['used_gpu'] else ''}"
+
+
+def show_plan(work: Plan, estimate: Estimate) -> None:
+    """What a run would do, for --dry-run."""
+    rows = [
+        ("parameters", f"{work.parameters:,}; {len(work.selection.chosen)} tensors take part"),
+        ("blocks", f"{work.blocks:,} of s = {work.settings.s}"),
+        ("motifs", f"k = {work.k:,}, {work.settings.method} on {work.sampled_blocks:,} blocks"),
+        ("file", f"about {binary_size(estimate.file_bytes)}, {estimate.bits_per_weight:.3f} bits per weight"),
+        ("ratio", f"about {estimate.ratio:.2f}"),
+        ("time", f"about {duration(estimate.seconds)}, from a trial search on this machine"),
+        ("memory", f"about {binary_size(estimate.peak_memory_bytes)}"),
+    ]
+    reasons = Counter(work.selection.left_out.values())
+    rows += [("passed through", f"{count} {reason}") for reason, count in reasons.most_common()]
+    console.print(_pairs("dry run: nothing is written", rows))
+
+
+def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dict[str, object]]) -> None:
+    """What a compressed file holds, tensor by tensor."""
+    recipe = file.recipe
+    extra = recipe.extra
+    size = file.path.stat().st_size
+    network = "none named" if architecture is None else f"{architecture.name} ({architecture.library})"
+    pairs = [
+        ("file", binary_size(size)),
+        ("motifs", f"k = {recipe.k:,} of s = {recipe.s}, {extra.get('method')}, seed {extra.get('seed')}"),
+        ("blocks", f"{recipe.blocks:,}"),
+        ("distortion", f"{100 * recipe.distortion / recipe.energy if recipe.energy else 0:.3f} % of the energy"),
+        ("architecture", network),
+    ]
+    console.print(_pairs(str(file.path), pairs))
+    table = Table(box=None, pad_edge=False)
+    for column in ("tensor", "shape", "dtype", "stored as", "bytes", "blocks", "distortion"):
+        table.add_column(column, justify="right" if column in ("bytes", "blocks", "distortion") else "left")
+    for row in rows:
+        shape = row["shape"]
+        assert isinstance(shape, list)
+        blocks, distortion = row["blocks"], row["distortion"]
+        table.add_row(
+            str(row["name"]),
+            "x".join(map(str, shape)) or "scalar",
+            str(row["dtype"]),
+            str(row["stored"]),
+            f"{row['bytes']:,}",
+            "" if blocks is None else f"{blocks:,}",
+            "" if distortion is None else f"{distortion:.4g}",
+        )
+    console.print()
+    console.print(table)

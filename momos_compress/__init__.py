@@ -1,0 +1,49 @@
+"""Simplify trained networks into mosaics of reusable motifs, and measure how simple they are."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from momos_compress.accuracy import evaluate
+    from momos_compress.errors import FormatError, MomosError, SourceError
+    from momos_compress.models import load_model
+    from momos_compress.pipeline import Report, compress
+    from momos_compress.reader import MomosFile, load_file, open
+    from momos_compress.settings import Settings
+    from momos_compress.sources import open_checkpoint
+
+_HOMES = {
+    "FormatError": "errors",
+    "MomosError": "errors",
+    "MomosFile": "reader",
+    "Report": "pipeline",
+    "Settings": "settings",
+    "SourceError": "errors",
+    "compress": "pipeline",
+    "evaluate": "accuracy",
+    "load_file": "reader",
+    "load_model": "models",
+    "open": "reader",
+    "open_checkpoint": "sources",
+}
+__all__ = [
+    "FormatError",
+    "MomosError",
+    "MomosFile",
+    "Report",
+    "Settings",
+    "SourceError",
+    "compress",
+    "evaluate",
+    "load_file",
+    "load_model",
+    "open",
+    "open_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: torch takes seconds, and `momos-compress --help` does without it.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,112 @@
+"""Accuracy on labelled images, through timm's own data set, transform and loader code."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from momos_compress.errors import MomosError
+
+DATASETS: dict[str, Callable[[], Any]] = {}
+"""Data sets with a name of their own: name -> function that gives (PIL image, class) items."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """top1 and top5 in per cent over this many images."""
+
+    top1: float
+    top5: float
+    images: int
+
+
+def register_dataset(name: str, dataset: Callable[[], Any]) -> None:
+    """Make ``name`` a data set; a name that is taken raises."""
+    if name in DATASETS:
+        raise ValueError(f"data set {name!r} is registered already")
+    DATASETS[name] = dataset
+
+
+def open_dataset(data: str) -> tuple[Any, int | None]:
+    """A data set and its number of classes: a registered name, an image folder (class/image), or a tar of one."""
+    from timm.data import create_dataset
+
+    if data in DATASETS:
+        dataset = DATASETS[data]()
+        return dataset, len(set(dataset.targets))
+    path = Path(data).expanduser()
+    if not path.exists():
+        names = ", ".join(sorted(DATASETS))
+        raise MomosError(f"no image folder or tar {data!r}; a data set by name is one of: {names}")
+    try:
+        dataset = create_dataset("", root=str(path))
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:
+        raise MomosError(
+            f"{data}: not an image folder or a tar of one ({' '.join(str(error).split())[:200]})"
+        ) from error
+    if len(dataset) == 0:
+        raise MomosError(f"{data}: holds no images; expected are folders named by class, with images in them")
+    return dataset, len(getattr(dataset.reader, "class_to_idx", {})) or None
+
+
+def evaluate(
+    model: nn.Module,
+    data: str,
+    *,
+    batch_size: int = 256,
+    device: str = "cpu",
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Accuracy:
+    """Top-1 and top-5 of a timm network on ``data``; progress is told images done and images in all.
+
+    Raises MomosError where the data's classes are more than the network's, or the network is not timm's.
+    """
+    from timm.data import create_loader, resolve_data_config
+
+    if not hasattr(model, "pretrained_cfg"):
+        raise MomosError(f"evaluate needs an image classifier of timm, and this is {type(model).__name__}")
+    dataset, classes = open_dataset(data)
+    config = resolve_data_config({}, model=model)
+    outputs = int(getattr(model, "num_classes", 0))
+    if classes is not None and classes > outputs:
+        raise MomosError(f"{data} has {classes} classes and {type(model).__name__} only {outputs} outputs")
+    loader = create_loader(
+        dataset,
+        input_size=config["input_size"],
+        batch_size=batch_size,
+        interpolation=config["interpolation"],
+        mean=config["mean"],
+        std=config["std"],
+        crop_pct=config["crop_pct"],
+        num_workers=workers,
+        persistent_workers=False,
+        use_prefetcher=False,
+    )
+    top1 = top5 = seen = 0
+    model = model.eval().to(device)
+    with torch.inference_mode():
+        for images, targets in _batches(loader, data):
+            ranked = model(images.to(device)).topk(min(5, outputs), dim=1).indices.cpu()
+            hits = ranked == targets[:, None]
+            top1 += int(hits[:, :1].sum())
+            top5 += int(hits.sum())
+            seen += len(targets)
+            if progress is not None:
+                progress(seen, len(dataset))
+    return Accuracy(100 * top1 / seen, 100 * top5 / seen, seen)
+
+
+def _batches(loader: Any, data: str) -> Iterator[Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield from loader
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MomosError(
+            f"{data}: an image cannot be read or does not fit ({' '.join(str(error).split())[:200]})"
+        ) from error

@@ -1,0 +1,52 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from momos_compress.errors import MomosError
+
+
+def check_writable(path: Path) -> None:
+    """Raise MomosError unless a file can be made at ``path``; tells before hours of work rather than after."""
+    directory = path.parent
+    if not directory.is_dir():
+        raise MomosError(f"the directory {str(directory)!r} does not exist; create it or choose another with -o")
+    if path.is_dir():
+        raise MomosError(f"{str(path)!r} is a directory; name a file with -o")
+    if not os.access(directory, os.W_OK):
+        raise MomosError(f"the directory {str(directory)!r} cannot be written; choose another with -o")
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """A new file in ``path``'s directory that takes its name when the block ends without an error.
+
+    The data are on the disk before the rename. On an error or an interrupt the new file goes and ``path`` is as it was.
+    """
+    check_writable(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MomosError(f"writing {str(path)!r} failed: {reason}; nothing was changed") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system can; the file itself is safe already
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

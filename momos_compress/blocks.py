@@ -1,0 +1,79 @@
+"""Blocks: a tensor flattened row-major, zero-padded and cut into runs of s consecutive values.
+
+Source: Mosaic-of-Motifs (arXiv 2602.14896), section on the parameterisation.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from momos_compress.errors import MomosError
+
+MAX_BLOCK_SIZE = 64
+MAX_MOTIFS = 2**24
+CHUNK_VALUES = 2**22
+"""Values handled at a time (16 MiB of float32), whatever the size of a tensor."""
+
+
+def check_block_size(s: int) -> None:
+    """Raise MomosError unless 1 <= s <= 64."""
+    if not 1 <= s <= MAX_BLOCK_SIZE:
+        raise MomosError(f"block size s must lie in 1..{MAX_BLOCK_SIZE}, not {s}")
+
+
+def count_blocks(values: int, s: int) -> int:
+    """Number of blocks of a tensor with this many values: ceil(values / s)."""
+    return -(-values // s)
+
+
+def motifs_for_capacity(c: float, blocks: int) -> int:
+    """k = clamp(int(c N), 1, N) for capacity 0 < c <= 1 (the paper's definition)."""
+    if not 0 < c <= 1:
+        raise MomosError(f"capacity c must lie in (0, 1], not {c:g}: it is the number of motifs over that of blocks")
+    return max(1, min(int(c * blocks), blocks))
+
+
+def check_motif_count(k: int) -> None:
+    """Raise MomosError unless 1 <= k <= 2^24."""
+    if k < 1:
+        raise MomosError(f"the number of motifs k must be at least 1, not {k}")
+    if k > MAX_MOTIFS:
+        raise MomosError(f"k = {k:,} motifs is over the limit of 2^24 = {MAX_MOTIFS:,}; lower --c or --k, or raise --s")
+
+
+def check_finite(values: torch.Tensor, offset: int, shape: tuple[int, ...]) -> None:
+    """Raise MomosError that gives the first NaN or infinity by its index in ``shape``.
+
+    values: (m,) part of the flattened tensor, starting at flat position ``offset``.
+    """
+    if bool(torch.isfinite(values).all()):
+        return
+    flat = offset + int(torch.nonzero(~torch.isfinite(values))[0, 0])
+    index = [int(i) for i in np.unravel_index(flat, shape)] if shape else []
+    value = float(values[flat - offset])
+    raise MomosError(f"{value} at index {index}; repair the weight, or leave the tensor out with --exclude")
+
+
+def iter_blocks(tensor: torch.Tensor, s: int) -> Iterator[np.ndarray]:
+    """Yield the tensor's blocks in order, as float32 arrays (m, s) of a bounded size; the last one is zero-padded.
+
+    Raises MomosError for a value that is not finite, in the tensor's own dtype or as float32.
+    """
+    flat, shape = tensor.detach().reshape(-1), tuple(tensor.shape)
+    step = max(1, CHUNK_VALUES // s) * s
+    for start in range(0, flat.numel(), step):
+        values = flat[start : start + step].to(device="cpu", dtype=torch.float32)
+        check_finite(values, start, shape)
+        padding = -values.numel() % s
+        if padding:
+            values = torch.nn.functional.pad(values, (0, padding))
+        yield values.contiguous().numpy().reshape(-1, s)
+
+
+def from_blocks(blocks: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Undo the cutting: (m, s) blocks -> tensor of ``shape`` and ``dtype``; padding is dropped."""
+    values = 1
+    for size in shape:
+        values *= size
+    return blocks.reshape(-1)[:values].reshape(shape).to(dtype)

@@ -1,0 +1,69 @@
+"""CTM tables: the algorithmic complexity of small binary objects, read from pybdm's data files.
+
+pybdm itself is not imported: version 0.1.0 asks for ``pkg_resources``, which current setuptools no longer has. Its
+tables are gzip-compressed pickles of dictionaries, so they are read by an unpickler that builds nothing else.
+"""
+
+import collections
+import gzip
+import importlib.metadata
+import pickle
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from momos_compress.errors import MomosError
+
+STRING_LENGTH = 12
+_ALLOWED = {
+    ("collections", "defaultdict"): collections.defaultdict,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("builtins", "dict"): dict,
+}
+
+
+class _DictionariesOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a CTM table") from None
+
+
+def table_path(dataset: str) -> Path:
+    """Where pybdm's installed data file for ``dataset`` ("ctm-b2-d12", "ctm-b2-d4x4") lies."""
+    try:
+        path = importlib.metadata.distribution("pybdm").locate_file(f"pybdm/ctmdata/{dataset}.pkl.gz")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MomosError("the CTM tables come with pybdm, which is not installed; pip install pybdm") from error
+    return Path(str(path))
+
+
+def read_table(path: Path) -> dict[tuple[int, ...], dict[str, float]]:
+    """A CTM data file: shape -> {string of symbols: complexity in bits}. MomosError where it holds anything else."""
+    try:
+        with gzip.open(path) as file:
+            table = _DictionariesOnly(file).load()
+        return {tuple(shape): {str(k): float(v) for k, v in values.items()} for shape, values in table.items()}
+    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, TypeError, ValueError) as error:
+        raise MomosError(f"{path}: not a CTM table ({error}); reinstall pybdm") from error
+
+
+@cache
+def string_complexities() -> np.ndarray:
+    """CTM, in bits, of each 12-bit string: (4096,) float64, indexed by the string read as a number, first bit highest.
+
+    A string and its complement share one entry, stored under the one that starts with 0. Source: CTM-B2-D12.
+    """
+    known = read_table(table_path("ctm-b2-d12"))[(STRING_LENGTH,)]
+    half = 2 ** (STRING_LENGTH - 1)
+    values = np.full(2 * half, np.nan)
+    for key, bits in known.items():
+        values[int(key, 2)] = bits
+    values[half:] = values[half - 1 :: -1]
+    if np.isnan(values).any():
+        raise MomosError("pybdm's table of 12-bit strings is incomplete; reinstall pybdm")
+    values.setflags(write=False)
+    return values

@@ -1,0 +1,60 @@
+"""What a run will take, from a trial search on this machine: sizes, time and memory, without clustering."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.container import CODEBOOK_DTYPES
+from momos_compress.nearest import NearestMotif
+from momos_compress.packing import index_bits, packed_bytes
+from momos_compress.plan import Plan
+from momos_compress.stages import peak_memory_bytes
+
+HEADER_BYTES_PER_TENSOR = 150
+TYPICAL_ITERATIONS = 5
+"""k-means from ``seed_motifs`` ended after 3 to 7 iterations on every checkpoint measured."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rough figures; the time is for fitting and assigning."""
+
+    file_bytes: int
+    ratio: float
+    bits_per_weight: float
+    seconds: float
+    peak_memory_bytes: int
+
+
+def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
+    """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
+    settings, s = work.settings, work.settings.s
+    codebook = work.k * s * CODEBOOK_DTYPES[str(settings.codebook_dtype)].itemsize
+    indices = packed_bytes(work.blocks, index_bits(work.k))
+    rest = sum(
+        info.values * (2 if settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
+        for info in checkpoint.tensors.infos
+        if info.name in work.selection.left_out
+    )
+    file_bytes = codebook + indices + rest + 1000 + HEADER_BYTES_PER_TENSOR * len(checkpoint.tensors.infos)
+    rng = np.random.default_rng(settings.seed)
+    motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
+    trial = rng.standard_normal((4096, s), dtype=np.float32)
+    ties = "lowest" if settings.protocol == "paper" else "any"
+    search = NearestMotif(motifs, ties=ties, device=settings.device)  # type: ignore[arg-type]
+    search(trial[:64])
+    start = time.perf_counter()
+    search(trial)
+    per_block = (time.perf_counter() - start) / len(trial) * work.k / len(motifs)
+    searches = work.blocks + (0 if settings.method == "random" else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    largest = max(info.nbytes for info in checkpoint.tensors.infos)
+    memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28
+    return Estimate(
+        file_bytes,
+        checkpoint.source_bytes / file_bytes,
+        8 * file_bytes / work.parameters,
+        per_block * searches,
+        memory,
+    )

@@ -1,0 +1,35 @@
+"""Dense weights for software that knows nothing of MoMos."""
+
+from pathlib import Path
+
+from momos_compress.errors import MomosError
+from momos_compress.models import architecture_of
+from momos_compress.reader import MomosFile
+from momos_compress.writer import StoredTensor, tensor_data, write_safetensors
+
+
+def export_dense(source: str | Path, path: Path) -> int:
+    """Decode a compressed file into a plain safetensors file, one tensor at a time; returns its size in bytes.
+
+    Tied tensors are written once, under their stored name, as safetensors' own savers do.
+    """
+    file = MomosFile(source)
+    if path.exists() and path.samefile(file.path):
+        raise MomosError(f"the output {str(path)!r} is the input; choose another name with -o")
+    names = [name for name in file if name not in file.recipe.aliases]
+
+    def stored(name: str) -> StoredTensor:
+        tensor = file.recipe.tensors.get(name)
+        entry = file.entries[name]
+        dtype = tensor.dtype if tensor else file.recipe.cast.get(name, entry.torch_dtype)
+        return StoredTensor(name, dtype, tensor.shape if tensor else entry.shape, lambda: [tensor_data(file.get(name))])
+
+    architecture = architecture_of(file)
+    metadata = {"format": "pt"}  # transformers asks for this entry
+    if architecture is not None and architecture.library == "timm":
+        metadata["architecture"] = architecture.name
+        for key in ("num_classes", "input_size", "mean", "std", "crop_pct"):
+            value = architecture.preprocessing.get(key)
+            if value is not None:
+                metadata[key] = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return write_safetensors(path, map(stored, names), metadata)

@@ -1,0 +1,42 @@
+"""What a compressed file holds, as records."""
+
+from typing import Any
+
+from momos_compress.container import CODEBOOK, dtype_name
+from momos_compress.reader import MomosFile
+
+
+def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
+    """One record for each stored tensor: name, shape, dtype, stored, bytes; blocks and distortion where compressed."""
+    rows: list[dict[str, Any]] = []
+    for name in (CODEBOOK, *(name for name in file if name not in file.recipe.aliases)):
+        entry, tensor = file.entries[name], file.recipe.tensors.get(name)
+        own = file.recipe.cast.get(name, entry.torch_dtype)
+        rows.append(
+            {
+                "name": name,
+                "shape": list(tensor.shape if tensor else entry.shape),
+                "dtype": dtype_name(tensor.dtype if tensor else own),
+                "stored": "mosaic" if tensor else entry.dtype,
+                "bytes": entry.nbytes,
+                "blocks": tensor.blocks if tensor else None,
+                "distortion": tensor.distortion if tensor else None,
+            }
+        )
+    return rows
+
+
+def describe(file: MomosFile) -> dict[str, Any]:
+    """The whole file as one JSON-ready record."""
+    recipe = file.recipe
+    return {
+        "file": str(file.path),
+        "file_bytes": file.path.stat().st_size,
+        "s": recipe.s,
+        "k": recipe.k,
+        "blocks": recipe.blocks,
+        "relative_distortion": recipe.distortion / recipe.energy if recipe.energy else 0.0,
+        **recipe.extra,
+        "aliases": dict(recipe.aliases),
+        "tensors": tensor_rows(file),
+    }

@@ -1,0 +1,135 @@
+"""Exact nearest motif for each block, in bounded memory: never an (N, k) matrix.
+
+Two searches: a kd-tree (scipy, float64 distances), which wins in few dimensions over many motifs, and FAISS's flat
+index (float32 distances), which wins elsewhere and runs on the GPU. The thresholds below are where the two met on two
+cores over the blocks of a ResNet-50 (``benchmarks/nearest.py``).
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from momos_compress.errors import MomosError
+
+Ties = Literal["any", "lowest"]
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""(m, s) blocks, number of neighbours n -> squared distances (m, n), rising, and indices (m, n)."""
+
+FLOAT32_EPS = float(np.finfo(np.float32).eps)
+
+
+def load_faiss() -> Any | None:
+    """The faiss module, or None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def faiss_on_gpu(faiss: Any) -> bool:
+    """Whether this FAISS was built with GPU support and sees one."""
+    return bool(getattr(faiss, "get_num_gpus", lambda: 0)() > 0)
+
+
+def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss", "kdtree"]:
+    """Which search is the faster for k motifs of s values, among those that are installed."""
+    faiss = load_faiss()
+    if faiss is None:
+        return "kdtree"
+    if device == "cuda" and faiss_on_gpu(faiss):
+        return "faiss"
+    if s <= 2:
+        return "kdtree"  # also the more exact: float32 distances cancel badly between so few values
+    if ties == "lowest":
+        return "kdtree" if s <= 8 and k >= 4**s else "faiss"
+    return "kdtree" if s <= 5 and k > 8192 * (s - 1) else "faiss"
+
+
+def _kdtree_search(motifs: np.ndarray) -> Search:
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(motifs, balanced_tree=False, compact_nodes=False)
+
+    def search(blocks: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+        distances, indices = tree.query(blocks, k=np.arange(1, neighbours + 1), workers=-1)
+        return distances**2, indices
+
+    return search
+
+
+def _faiss_search(motifs: np.ndarray, device: str) -> Search:
+    faiss = load_faiss()
+    if faiss is None:
+        raise MomosError("FAISS is not installed; pip install faiss-cpu (or faiss-gpu on Linux)")
+    index = faiss.IndexFlatL2(motifs.shape[1])
+    if device == "cuda":
+        if not faiss_on_gpu(faiss):
+            raise MomosError("FAISS sees no GPU; use --device cpu")
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(np.ascontiguousarray(motifs, dtype=np.float32))
+
+    def search(blocks: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+        distances, indices = index.search(np.ascontiguousarray(blocks, dtype=np.float32), neighbours)
+        return distances, indices
+
+    return search
+
+
+class NearestMotif:
+    """Finds the nearest of ``motifs`` (k, s) float32 in squared L2 distance.
+
+    ties: "lowest" compares distances in float64 and gives the lowest index among equals (the paper's rule, exact for
+    every block); "any" takes the search's own answer, whose distance is the least up to that search's rounding.
+    """
+
+    def __init__(
+        self, motifs: np.ndarray, *, device: str = "cpu", ties: Ties = "any", search: str | None = None
+    ) -> None:
+        # Equal motifs would tie everywhere: search among the distinct ones, and name the first of each.
+        distinct, first = np.unique(motifs + np.float32(0), axis=0, return_index=True)
+        order = np.argsort(first)
+        self.motifs, self.first, self.ties = np.ascontiguousarray(distinct[order]), first[order], ties
+        k, s = self.motifs.shape
+        self.kind = search or choose_search(s, k, ties=ties, device=device)
+        if self.kind == "kdtree":
+            self._search, self._slack = _kdtree_search(self.motifs), 1e-12
+        else:
+            on_gpu = device == "cuda"
+            self._search = _faiss_search(self.motifs, "cuda" if on_gpu else "cpu")
+            self._slack = (s + 8) * FLOAT32_EPS  # over the rounding of |x|^2 + |c|^2 - 2 x.c in float32
+        self._norm = float(np.square(self.motifs, dtype=np.float64).sum(axis=1).max())
+
+    def __call__(self, blocks: np.ndarray) -> np.ndarray:
+        """blocks (m, s) float32 -> indices (m,) int32 into ``motifs``."""
+        if self.ties == "any" or len(self.motifs) == 1:
+            _, indices = self._search(blocks, 1)
+            chosen = indices[:, 0]
+        else:
+            chosen = self._lowest(blocks)
+        return self.first[chosen].astype(np.int32)
+
+    def _lowest(self, blocks: np.ndarray) -> np.ndarray:
+        """Widen the search until the next candidate is surely farther than the best, then decide in float64."""
+        chosen = np.full(len(blocks), -1, dtype=np.int64)
+        open_rows, neighbours, k = np.arange(len(blocks)), 2, len(self.motifs)
+        while len(open_rows):
+            neighbours = min(neighbours, k)
+            rows = max(1, 2**22 // (neighbours * blocks.shape[1]))  # bounds the candidates held at once
+            still_open = []
+            for start in range(0, len(open_rows), rows):
+                part = open_rows[start : start + rows]
+                x = blocks[part]
+                found, candidates = self._search(x, neighbours)
+                exact = np.square(x[:, None, :].astype(np.float64) - self.motifs[candidates].astype(np.float64)).sum(
+                    axis=2
+                )
+                best = exact.min(axis=1)
+                index = np.where(exact == best[:, None], candidates, k).min(axis=1)
+                scale = np.square(x, dtype=np.float64).sum(axis=1) + self._norm
+                sure = (neighbours == k) | (found[:, -1] - self._slack * scale > best)
+                chosen[part[sure]] = index[sure]
+                still_open.append(part[~sure])
+            open_rows, neighbours = np.concatenate(still_open), neighbours * 4
+        return chosen

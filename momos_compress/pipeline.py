@@ -1,0 +1,284 @@
+"""The main job: measure, fit, project, write, read back, report."""
+
+import dataclasses
+import importlib.metadata
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momos_compress.accuracy import Accuracy, evaluate
+from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
+from momos_compress.bdm import sign_bdm
+from momos_compress.checkpoint import Checkpoint, TensorInfo
+from momos_compress.container import CODEBOOK, CODEBOOK_DTYPES, Recipe
+from momos_compress.models import load_model, model_of
+from momos_compress.mosaic import Mosaic, draw_blocks, project
+from momos_compress.motifs import check_backend, fit
+from momos_compress.passthrough import stored_dtype
+from momos_compress.plan import Plan, output_path, plan
+from momos_compress.reader import MomosFile
+from momos_compress.settings import Settings
+from momos_compress.stages import Stage, Stages
+from momos_compress.writer import StoredTensor, tensor_data, write_container
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, what has been done since the last call, and how much there is in all; units are the stage's own."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did. Sizes in bytes, BDM in bits, accuracies in per cent.
+
+    relative_distortion: squared error over energy, both over the compressed parameters. ratio: source over file.
+    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not.
+    """
+
+    source: str
+    output: str
+    parameters: int
+    compressed_parameters: int
+    blocks: int
+    k: int
+    k_requested: int
+    s: int
+    c: float | None
+    method: str
+    protocol: str
+    seed: int
+    device: str
+    zero_motif_share: float
+    sampled_blocks: int
+    source_bytes: int
+    file_bytes: int
+    ratio: float
+    bits_per_weight: float
+    relative_distortion: float
+    distortion_db: float | None
+    bdm_before: float | None
+    bdm_after: float | None
+    bdm_baseline: float | None
+    bdm_ratio_before: float | None
+    bdm_ratio_after: float | None
+    baseline: str | None
+    accuracy_before: float | None
+    accuracy_after: float | None
+    data: str | None
+    left_out: Mapping[str, str]
+    stored_as_half: int
+    backend: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    seconds: float
+    peak_memory_bytes: int
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready record with every field."""
+        return dataclasses.asdict(self)
+
+
+def compress(
+    checkpoint: Checkpoint,
+    settings: Settings,
+    output: str | Path | None = None,
+    *,
+    data: str | None = None,
+    stages: Stages | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Project a checkpoint onto motifs and write the container; returns what it did, measured on the written file.
+
+    data: labelled images on which accuracy is measured before and after (see ``evaluate``).
+    stages: where times and memory are collected, with what the caller has timed already (such as loading).
+    """
+    tell: Progress = progress or (lambda stage, done, total: None)
+    path = output_path(checkpoint, output)
+    work = plan(checkpoint, settings)
+    settings, stages = work.settings, stages or Stages()
+    before: Accuracy | None = None
+    after: Accuracy | None = None
+    if data is not None:
+        with stages.stage("accuracy before"):
+            before = _accuracy(model_of(checkpoint, device=settings.device), data, settings, "accuracy before", tell)
+    bits_before: float | None = None
+    bits_baseline: float | None = None
+    bits_after: float | None = None
+    baseline: Baseline | None = None
+    if settings.bdm:
+        names = measured_names(checkpoint)
+        baseline = choose_baseline(checkpoint, seed=settings.seed)
+        with stages.stage("complexity before"):
+            bits_before = sign_bdm(_counted(map(checkpoint.read, names), "complexity before", work.parameters, tell))
+        with stages.stage("complexity of baseline"):
+            weights = baseline_tensors(checkpoint, baseline)
+            bits_baseline = sign_bdm(_counted(weights, "complexity of baseline", work.parameters, tell))
+    mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
+    with stages.stage("write"):
+        stored, cast = _stored_tensors(checkpoint, work, mosaic)
+        recipe = _recipe(checkpoint, work, mosaic, cast)
+        file_bytes = write_container(path, stored, recipe)
+    file = MomosFile(path)
+    with stages.stage("read back"):
+        # Every figure below comes from the file, and every tensor's checksum has been verified by then.
+        order = measured_names(checkpoint)
+        weights = _counted(map(file.get, order), "read back", work.parameters, tell)
+        if settings.bdm:
+            bits_after = sign_bdm(weights)
+        for name in set(file) - (set(order) if settings.bdm else set()):
+            file.get(name)
+    if data is not None:
+        with stages.stage("accuracy after"):
+            after = _accuracy(load_model(path, device=settings.device), data, settings, "accuracy after", tell)
+    zero = (mosaic.codebook == 0).all(dim=1).nonzero()
+    relative = mosaic.distortion / mosaic.energy if mosaic.energy else 0.0
+    ratios = [b / bits_baseline if b is not None and bits_baseline else None for b in (bits_before, bits_after)]
+    return Report(
+        source=checkpoint.source,
+        output=str(path),
+        parameters=work.parameters,
+        compressed_parameters=sum(tensor.values for tensor in mosaic.tensors),
+        blocks=work.blocks,
+        k=mosaic.k,
+        k_requested=work.k,
+        s=settings.s,
+        c=settings.c,
+        method=str(settings.method),
+        protocol=settings.protocol,
+        seed=settings.seed,
+        device=settings.device,
+        zero_motif_share=float(mosaic.usage[int(zero[0])] / work.blocks) if len(zero) else 0.0,
+        sampled_blocks=mosaic.sampled_blocks,
+        source_bytes=checkpoint.source_bytes,
+        file_bytes=file_bytes,
+        ratio=checkpoint.source_bytes / file_bytes,
+        bits_per_weight=8 * file_bytes / work.parameters,
+        relative_distortion=relative,
+        distortion_db=10 * math.log10(relative) if relative else None,
+        bdm_before=bits_before,
+        bdm_after=bits_after,
+        bdm_baseline=bits_baseline,
+        bdm_ratio_before=ratios[0],
+        bdm_ratio_after=ratios[1],
+        baseline=baseline.note if baseline else None,
+        accuracy_before=before.top1 if before else None,
+        accuracy_after=after.top1 if after else None,
+        data=data,
+        left_out=work.selection.left_out,
+        stored_as_half=sum(dtype != torch.float16 for dtype in cast.values()),
+        backend=check_backend(settings.device),
+        warnings=(*checkpoint.warnings, *work.selection.warnings),
+        stages=tuple(stages.done),
+        seconds=stages.seconds,
+        peak_memory_bytes=stages.peak_memory_bytes,
+        provenance=checkpoint.provenance,
+    )
+
+
+def _accuracy(model: torch.nn.Module, data: str, settings: Settings, stage: str, tell: Progress) -> Accuracy:
+    done = 0
+
+    def seen(images: int, total: int) -> None:
+        nonlocal done
+        tell(stage, images - done, total)
+        done = images
+
+    return evaluate(model, data, device=settings.device, progress=seen)
+
+
+def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Progress) -> Iterator[torch.Tensor]:
+    tell(stage, 0, total)
+    for tensor in tensors:
+        yield tensor
+        tell(stage, tensor.numel(), total)
+
+
+def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> Mosaic:
+    settings, chosen, total = work.settings, work.selection.chosen, work.blocks
+    paper = settings.protocol == "paper"
+    with stages.stage("sample"):
+        blocks, energy = draw_blocks(
+            checkpoint,
+            chosen,
+            settings.s,
+            work.sampled_blocks,
+            seed=settings.seed,
+            progress=lambda done: tell("sample", done, total),
+        )
+    with stages.stage("fit"):
+        tell("fit", 0, 0)
+        motifs = fit(
+            blocks,
+            work.k,
+            method=str(settings.method),
+            seed=settings.seed,
+            zero_motif=settings.zero_motif,
+            device=settings.device,
+        )
+    with stages.stage("assign"):
+        return project(
+            checkpoint,
+            chosen,
+            motifs,
+            codebook_dtype=CODEBOOK_DTYPES[str(settings.codebook_dtype)],
+            keep_unused=paper,
+            ties="lowest" if paper else "any",
+            device=settings.device,
+            spool_directory=path.parent,
+            energy=energy,
+            sampled_blocks=len(blocks),
+            progress=lambda done: tell("assign", done, total),
+        )
+
+
+def _stored_tensors(
+    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic
+) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
+    """Everything the file will hold, and the original dtypes of what is stored in half precision."""
+    k, book = mosaic.k, mosaic.codebook
+    stored = [StoredTensor(CODEBOOK, book.dtype, tuple(book.shape), lambda: [tensor_data(book)])]
+    for tensor in mosaic.tensors:
+        shape = (tensor.stored_bytes(k),)
+        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(mosaic.packed, tensor)))
+    cast: dict[str, torch.dtype] = {}
+    for info in checkpoint.tensors.infos:
+        if info.name in work.selection.left_out:
+            dtype = stored_dtype(checkpoint.read(info.name), work.settings.passthrough)
+            if dtype == torch.float16:
+                cast[info.name] = info.dtype
+            stored.append(_passed_through(checkpoint, info, dtype))
+    return stored, cast
+
+
+def _passed_through(checkpoint: Checkpoint, info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
+    return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(checkpoint.read(info.name).to(dtype))])
+
+
+def _recipe(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[str, torch.dtype]) -> Recipe:
+    settings = work.settings
+    extra = {
+        "capacity": settings.c,
+        "k_requested": work.k,
+        "method": settings.method,
+        "protocol": settings.protocol,
+        "seed": settings.seed,
+        "zero_motif": settings.zero_motif,
+        "source": checkpoint.provenance,
+        "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,
+        "versions": {name: importlib.metadata.version(name) for name in ("momos-compress", "torch", "numpy")},
+    }
+    return Recipe(
+        s=settings.s,
+        k=mosaic.k,
+        blocks=work.blocks,
+        distortion=mosaic.distortion,
+        energy=mosaic.energy,
+        tensors={tensor.name: tensor for tensor in mosaic.tensors},
+        cast=cast,
+        aliases=checkpoint.tensors.aliases,
+        extra=extra,
+    )

@@ -1,0 +1,101 @@
+"""What a run will do, decided before any weight is read."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from momos_compress.atomic import check_writable
+from momos_compress.blocks import check_block_size, check_motif_count, motifs_for_capacity
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.container import CODEBOOK_DTYPES
+from momos_compress.errors import MomosError
+from momos_compress.motifs import default_method, get_fit, sample_size
+from momos_compress.select import Selection, select
+from momos_compress.settings import DEFAULT_C, Device, Passthrough, Protocol, Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices made, the tensors taken part, and the numbers that follow from them."""
+
+    settings: Settings
+    selection: Selection
+    parameters: int
+    blocks: int
+    k: int
+    sampled_blocks: int
+
+
+def resolve(settings: Settings) -> Settings:
+    """The same settings with every choice made and checked; MomosError names what is wrong."""
+    check_block_size(settings.s)
+    if settings.c is not None and settings.k is not None:
+        raise MomosError("give either c or k, not both: k = c times the number of blocks")
+    for option, value, choices in (
+        ("protocol", settings.protocol, get_args(Protocol)),
+        ("passthrough", settings.passthrough, get_args(Passthrough)),
+        ("device", settings.device, get_args(Device)),
+    ):
+        if value not in choices:
+            raise MomosError(f"unknown {option} {value!r}; choose from {', '.join(choices)}")
+    paper = settings.protocol == "paper"
+    if paper and settings.method not in (None, "random"):
+        raise MomosError(f"--protocol paper draws its motifs at random; drop --method {settings.method}")
+    method = "random" if paper else settings.method or default_method()
+    get_fit(method)
+    dtype = settings.codebook_dtype or ("float32" if paper else "float16")
+    if dtype not in CODEBOOK_DTYPES:
+        raise MomosError(f"unknown codebook dtype {dtype!r}; choose from {', '.join(CODEBOOK_DTYPES)}")
+    if settings.k is not None:
+        check_motif_count(settings.k)
+    elif settings.c is not None:
+        motifs_for_capacity(settings.c, 1)
+    if settings.seed < 0:
+        raise MomosError(f"the seed must not be negative, and is {settings.seed}")
+    c = DEFAULT_C if settings.c is None and settings.k is None else settings.c
+    return dataclasses.replace(
+        settings, c=c, method=method, codebook_dtype=dtype, device=resolve_device(settings.device)
+    )
+
+
+def resolve_device(device: Device) -> Device:
+    """ "auto" -> "cuda" where torch sees a GPU, else "cpu"; MomosError for anything that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MomosError("torch sees no CUDA device; use --device cpu, or auto")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
+    """Choose tensors, count blocks and motifs; raises MomosError for what cannot be."""
+    settings = resolve(settings)
+    selection = select(
+        checkpoint, s=settings.s, include=settings.include, exclude=settings.exclude, protocol=settings.protocol
+    )
+    blocks = selection.blocks(settings.s)
+    if settings.k is not None:
+        if settings.k > blocks:
+            warning = f"k = {settings.k:,} is more than the {blocks:,} blocks; {blocks:,} motifs hold each of them"
+            selection = dataclasses.replace(selection, warnings=(*selection.warnings, warning))
+        k = min(settings.k, blocks)
+    else:
+        k = motifs_for_capacity(settings.c or 0, blocks)
+    check_motif_count(k)
+    wanted = max(0, k - settings.zero_motif)
+    sampled = wanted if settings.method == "random" else sample_size(blocks, k)
+    parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)
+    return Plan(settings, selection, parameters, blocks, k, sampled)
+
+
+def output_path(checkpoint: Checkpoint, output: str | Path | None) -> Path:
+    """Where the file goes: ``NAME.momos.safetensors`` here by default. Refuses to overwrite its own source."""
+    path = Path(output).expanduser() if output else Path(f"{checkpoint.name}.momos.safetensors")
+    check_writable(path)
+    for file in checkpoint.files:
+        if path.exists() and path.samefile(file):
+            raise MomosError(f"the output {str(path)!r} is the input; choose another name with -o")
+    return path

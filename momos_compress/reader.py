@@ -1,0 +1,211 @@
+"""Reads the container and trusts nothing in it (docs/format.md, "What a reader checks")."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from momos_compress.blocks import from_blocks
+from momos_compress.checkpoint import DTYPES
+from momos_compress.container import (
+    CODEBOOK,
+    CODEBOOK_DTYPES,
+    DIGEST_HEX,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    CompressedTensor,
+    Recipe,
+    checksum,
+    recipe_checksum,
+)
+from momos_compress.errors import FormatError
+from momos_compress.packing import index_bits, packed_bytes, unpack
+from momos_compress.writer import tensor_data
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored tensor as the safetensors header has it, with its checksum."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    digest: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The stored dtype."""
+        return DTYPES[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the stored data in bytes."""
+        count = self.torch_dtype.itemsize
+        for size in self.shape:
+            count *= size
+        return count
+
+
+class MomosFile:
+    """An opened container. Tensors are decoded one at a time, each verified when it is read.
+
+    >>> file = open("resnet50.momos.safetensors")  # doctest: +SKIP
+    >>> file.get("conv1.weight").shape  # doctest: +SKIP
+    torch.Size([64, 3, 7, 7])
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.entries, self.recipe = self._open()
+            self._check()
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error}") from error
+
+    def _open(self) -> tuple[dict[str, Entry], Recipe]:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = dict(file.metadata() or {})
+                names = list(file.offset_keys())
+                views = {name: file.get_slice(name) for name in names}
+                found = {name: (view.get_dtype(), tuple(view.get_shape())) for name, view in views.items()}
+        except FileNotFoundError as error:
+            raise FormatError("no such file") from error
+        except (SafetensorError, OSError, ValueError, OverflowError) as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise FormatError(f"not a sound safetensors file ({first})") from error
+        if metadata.get("format") != FORMAT_NAME:
+            raise FormatError("not a MoMos file (its metadata have no format 'momos'); compress it first")
+        if metadata.get("format_version") != str(FORMAT_VERSION):
+            raise FormatError(
+                f"format version {metadata.get('format_version')!r:.40}, and this reader knows {FORMAT_VERSION}; "
+                "upgrade momos-compress"
+            )
+        text, digests = metadata.get("recipe"), metadata.get("checksums")
+        if text is None or digests is None:
+            raise FormatError("the recipe or the checksums are missing")
+        if len(digests) != DIGEST_HEX * (len(names) + 1):
+            raise FormatError(f"{len(digests)} digits of checksums do not fit {len(names)} tensors and the recipe")
+        if digests[-DIGEST_HEX:] != recipe_checksum(text):
+            raise FormatError("the recipe does not match its checksum: the file is damaged")
+        entries = {}
+        for i, name in enumerate(names):
+            dtype, shape = found[name]
+            if dtype not in DTYPES:
+                raise FormatError(f"{name}: unsupported dtype {dtype}")
+            entries[name] = Entry(dtype, shape, digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX])
+        halves = [name for name, entry in entries.items() if entry.dtype == "F16"]
+        return entries, Recipe.from_json(text, halves)
+
+    def _check(self) -> None:
+        recipe = self.recipe
+        codebook = self.entries.get(CODEBOOK)
+        if codebook is None:
+            raise FormatError(f"the codebook {CODEBOOK!r} is missing")
+        if codebook.shape != (recipe.k, recipe.s) or codebook.torch_dtype not in CODEBOOK_DTYPES.values():
+            raise FormatError(f"the codebook is {codebook.dtype} {codebook.shape}, not float ({recipe.k}, {recipe.s})")
+        for name, tensor in recipe.tensors.items():
+            entry = self.entries.get(name)
+            if entry is None or entry.dtype != "U8" or entry.shape != (tensor.stored_bytes(recipe.k),):
+                stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
+                raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({tensor.stored_bytes(recipe.k)},)")
+        for name in recipe.cast:
+            entry = self.entries.get(name)
+            if entry is None or entry.dtype != "F16" or name in recipe.tensors:
+                raise FormatError(f"{name}: listed as stored in F16, and is not")
+        stored_names = self.entries.keys() - {CODEBOOK}
+        for name, target in recipe.aliases.items():
+            if name in stored_names or target not in stored_names:
+                raise FormatError(f"{name}: an alias of {target!r}, which cannot be")
+
+    def keys(self) -> tuple[str, ...]:
+        """Names of the checkpoint's tensors: compressed ones first, in block order, then the others, then aliases."""
+        others = [name for name in self.entries if name != CODEBOOK and name not in self.recipe.tensors]
+        return (*self.recipe.tensors, *others, *self.recipe.aliases)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.keys()
+
+    def get(self, name: str, *, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Decode one tensor in its own shape and dtype.
+
+        Raises KeyError for an unknown name and FormatError for damaged data.
+        """
+        name = self.recipe.aliases.get(name, name)
+        if name == CODEBOOK or name not in self.entries:
+            raise KeyError(name)
+        try:
+            compressed = self.recipe.tensors.get(name)
+            if compressed is not None:
+                return self._decode(compressed, torch.device(device))
+            tensor = self._read(name)
+            return tensor.to(device=device, dtype=self.recipe.cast.get(name, tensor.dtype))
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {name}: {error}") from error
+
+    def indices(self, name: str, *, device: str | torch.device = "cpu") -> torch.Tensor:
+        """The mosaic of one compressed parameter: motif indices (blocks,) int32."""
+        tensor = self.recipe.tensors[name]
+        bits = index_bits(self.recipe.k)
+        stored = self._read(name)
+        size = packed_bytes(tensor.blocks, bits)
+        if bool(stored[size:].any()):
+            raise FormatError("the guard byte is not zero")
+        indices = unpack(stored[:size].to(device), tensor.blocks, bits)
+        if int(indices.max()) >= self.recipe.k:
+            raise FormatError(f"index {int(indices.max())} where there are {self.recipe.k} motifs")
+        return indices
+
+    @cached_property
+    def codebook(self) -> torch.Tensor:
+        """The motifs (k, s) float32, most used first."""
+        motifs = self._read(CODEBOOK).float()
+        if not bool(torch.isfinite(motifs).all()):
+            raise FormatError("the codebook holds a value that is not finite")
+        return motifs
+
+    def _decode(self, tensor: CompressedTensor, device: torch.device) -> torch.Tensor:
+        motifs = self.codebook.to(device)
+        return from_blocks(motifs[self.indices(tensor.name, device=device).long()], tensor.shape, tensor.dtype)
+
+    def _read(self, name: str) -> torch.Tensor:
+        entry = self.entries[name]
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                tensor: torch.Tensor = file.get_tensor(name).clone()
+        except (SafetensorError, OSError) as error:
+            raise FormatError(f"cannot be read any more ({type(error).__name__})") from error
+        digest = checksum(name, entry.dtype, entry.shape)
+        digest.update(tensor_data(tensor))
+        if digest.hexdigest() != entry.digest:
+            raise FormatError("the data do not match their checksum: the file is damaged")
+        return tensor
+
+
+def is_container(path: str | Path) -> bool:
+    """Whether ``path`` is a file that says it is a MoMos container; its soundness is checked on opening."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return bool((file.metadata() or {}).get("format") == FORMAT_NAME)
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def open(path: str | Path) -> MomosFile:
+    """Open a container for reading single tensors; raises FormatError where it is not sound."""
+    return MomosFile(path)
+
+
+def load_file(path: str | Path, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
+    """All tensors of a compressed file, decoded: name -> tensor, as ``safetensors.torch.load_file`` gives them.
+
+    Tied tensors come back as one tensor under each of its names.
+    """
+    file = MomosFile(path)
+    tensors = {name: file.get(name, device=device) for name in file.keys() if name not in file.recipe.aliases}  # noqa: SIM118
+    return tensors | {name: tensors[target] for name, target in file.recipe.aliases.items()}

@@ -1,0 +1,128 @@
+"""Weights files, read lazily: safetensors, sharded checkpoints, and what torch.save wrote."""
+
+import json
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from momos_compress.checkpoint import DTYPES, TensorInfo, Tensors, from_state_dict
+from momos_compress.errors import SourceError
+
+SAFETENSORS_SUFFIX = ".safetensors"
+TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_ema", "module", "net")
+
+
+def open_weights(path: Path) -> tuple[Tensors, tuple[Path, ...]]:
+    """Tensors of a weights file or an index of shards, by its name\'s ending; and the files they lie in."""
+    if path.name.endswith(".index.json"):
+        return open_sharded(path)
+    if path.suffix == SAFETENSORS_SUFFIX:
+        return open_safetensors((path,)), (path,)
+    if path.suffix in TORCH_SUFFIXES:
+        return open_torch(path), (path,)
+    suffixes = ", ".join((SAFETENSORS_SUFFIX, *TORCH_SUFFIXES))
+    raise SourceError(
+        f"{path}: unknown kind of weights file; known are {suffixes} and an index of shards (*.index.json)"
+    )
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """A safetensors file's own metadata; SourceError where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise SourceError(f"{path}: not a sound safetensors file ({_one_line(error)})") from error
+
+
+def open_safetensors(paths: Iterable[Path]) -> Tensors:
+    """Tensors of one safetensors file, or of the shards of one checkpoint; nothing is read yet."""
+    infos: list[TensorInfo] = []
+    home: dict[str, Path] = {}
+    metadata: dict[str, str] = {}
+    for path in paths:
+        metadata |= metadata_of(path)
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  not a mapping
+                view = file.get_slice(name)
+                if view.get_dtype() not in DTYPES:
+                    raise SourceError(f"{path}: tensor {name!r} has the unsupported dtype {view.get_dtype()}")
+                if name in home:
+                    raise SourceError(f"tensor {name!r} stands in two shards, {home[name].name} and {path.name}")
+                home[name] = path
+                infos.append(TensorInfo(name, tuple(view.get_shape()), DTYPES[view.get_dtype()]))
+
+    def read(name: str) -> torch.Tensor:
+        # Opened anew each time: pages of the map that were read count as memory until it closes.
+        with safe_open(home[name], framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+            return tensor
+
+    return Tensors(tuple(infos), read, metadata=metadata)
+
+
+def open_sharded(index: Path) -> tuple[Tensors, tuple[Path, ...]]:
+    """Tensors of a sharded checkpoint, from its ``*.index.json``; also the shards' paths."""
+    try:
+        names = json.loads(index.read_text())["weight_map"].values()
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SourceError(f"{index}: not an index of shards (no 'weight_map' object)") from error
+    shards = tuple(index.with_name(Path(name).name) for name in dict.fromkeys(names))
+    for shard in shards:
+        if not shard.is_file():
+            raise SourceError(f"{shard} is named in {index.name} and missing; fetch it or fix the index")
+    if not shards:
+        raise SourceError(f"{index}: an index without shards")
+    if shards[0].suffix == SAFETENSORS_SUFFIX:
+        return open_safetensors(shards), shards
+    parts = [open_torch(shard) for shard in shards]
+    infos = tuple(info for part in parts for info in part.infos)
+    home = {info.name: part for part in parts for info in part.infos}
+    return Tensors(infos, lambda name: home[name].read(name)), shards
+
+
+def open_torch(path: Path) -> Tensors:
+    """Tensors of a file that ``torch.save`` wrote; read through a memory map where its format allows that.
+
+    Only ``weights_only=True``: a file that needs unpickling of code is refused.
+    """
+    try:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # torch's format before 1.6 cannot be mapped
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise SourceError(
+            f"{path}: refused, reading it would run code ({_one_line(error)}); where you trust the file, load it "
+            "yourself and save its state_dict() with safetensors.torch.save_file"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise SourceError(f"{path}: not a sound torch file ({_one_line(error)})") from error
+    return from_state_dict(_unwrap(content, path))
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """Undo wrappers around a state dict and the ``module.`` prefix of DataParallel."""
+    while isinstance(content, dict):
+        inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
+        if any(isinstance(value, torch.Tensor) for value in content.values()) or not inner:
+            break
+        content = inner[0]
+    if not isinstance(content, dict):
+        raise SourceError(f"{path}: holds a {type(content).__name__}, not a state dict of named tensors")
+    state = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    if not state:
+        raise SourceError(f"{path}: holds no tensors")
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,35 @@
+"""What a run may be asked for. Imports nothing heavy, so that the command line can show its defaults at once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["default", "paper"]
+Passthrough = Literal["auto", "keep"]
+Device = Literal["auto", "cpu", "cuda"]
+CodebookDtype = Literal["float16", "bfloat16", "float32"]
+
+DEFAULT_C = 0.01
+"""Capacity where neither c nor k is given: motifs are 1 % of the blocks."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run's choices; the one home of their defaults.
+
+    c: capacity, motifs over blocks. k: the number of motifs itself, instead of c. method None: faiss where installed.
+    codebook_dtype None: float16, and float32 with the paper's protocol.
+    """
+
+    c: float | None = None
+    k: int | None = None
+    s: int = 4
+    method: str | None = None
+    protocol: Protocol = "default"
+    zero_motif: bool = True
+    codebook_dtype: CodebookDtype | None = None
+    passthrough: Passthrough = "auto"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+    device: Device = "auto"
+    bdm: bool = True

@@ -1,0 +1,169 @@
+"""From what the user names to a Checkpoint: timm names, hub ids, directories and files."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from momos_compress import hub
+from momos_compress.architecture import Architecture, timm_architecture
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.container import FORMAT_NAME
+from momos_compress.errors import SourceError
+from momos_compress.origins import PREFIXES, attach_architecture, file_checkpoint, stem
+from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, metadata_of, open_weights
+from momos_compress.timm_source import (
+    build_timm,
+    from_timm_directory,
+    from_timm_name,
+    random_checkpoint,
+    timm_from_tensors,
+    weight_candidates,
+)
+from momos_compress.transformers_source import from_transformers, transformers_architecture
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A checkpoint with a name of its own, such as the demo: its file, and the data set that it is evaluated on."""
+
+    path: Callable[[], Path]
+    data: str | None = None
+
+
+NAMED_SOURCES: dict[str, NamedSource] = {}
+
+
+def register_source(name: str, source: NamedSource) -> None:
+    """Make ``name`` a source; a name that is taken raises."""
+    if name in NAMED_SOURCES:
+        raise ValueError(f"source {name!r} is registered already")
+    NAMED_SOURCES[name] = source
+
+
+def open_checkpoint(
+    source: str, *, arch: str | None = None, checkpoint: str | None = None, pretrained: bool = True, seed: int = 0
+) -> Checkpoint:
+    """The weights that ``source`` names.
+
+    source: a timm name (``resnet50``, ``resnet50.a1_in1k``), ``hf-hub:ID``, ``local-dir:PATH``, a Hugging Face model id
+    (``org/name``, ``org/name@revision``), a directory, a weights file, or a registered name (``digits``).
+    arch: timm architecture of a bare weights file. checkpoint: a weights file for the timm architecture ``source``.
+    pretrained: False takes random weights, seeded; they are never taken otherwise.
+    """
+    if checkpoint is not None:
+        return replace(_from_file(Path(checkpoint), arch or source), name=stem(source))
+    if source in NAMED_SOURCES:
+        named = _from_file(NAMED_SOURCES[source].path(), arch)
+        return replace(named, source=source, name=source, provenance={**named.provenance, "source": source})
+    path = Path(source).expanduser()
+    if source.startswith(PREFIXES):
+        return _from_prefixed(source, pretrained=pretrained, seed=seed)
+    if path.is_dir():
+        return _from_directory(path, arch, pretrained=pretrained, seed=seed)
+    if path.is_file():
+        if not pretrained:
+            raise SourceError(f"{source} is a weights file; --no-pretrained goes with a model's name or directory")
+        return _from_file(path, arch)
+    if _is_timm_name(source):
+        return from_timm_name(source, pretrained=pretrained, seed=seed)
+    if path.suffix in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES) or source.startswith((".", "/", "~")):
+        raise SourceError(f"no file or directory {source!r}")
+    if source.count("/") == 1:
+        return _from_hub(source, pretrained=pretrained, seed=seed)
+    raise SourceError(unknown_source(source))
+
+
+def is_unknown_name(source: str) -> bool:
+    """Whether ``source`` is a bare word that names nothing: no timm model, no registered source, no path."""
+    if source in NAMED_SOURCES or ":" in source or "/" in source or Path(source).exists() or _is_timm_name(source):
+        return False
+    return Path(source).suffix not in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
+
+
+def unknown_source(source: str, commands: Iterable[str] = ()) -> str:
+    """One line for a name that is nothing we know, with close names of models and of ``commands``."""
+    import timm
+
+    names = [*timm.list_models(), *NAMED_SOURCES]
+    models = difflib.get_close_matches(source, names, n=3)
+    close = difflib.get_close_matches(source, list(commands), n=2)
+    hints = [f"close {kind}: {', '.join(found)}" for kind, found in (("commands", close), ("models", models)) if found]
+    hints.append("a Hugging Face model is named with its owner, as in org/name")
+    return f"{source!r} is no timm model, file or directory; {'; '.join(hints)}"
+
+
+def _is_timm_name(name: str) -> bool:
+    import timm
+
+    return "/" not in name and bool(timm.is_model(name.partition(".")[0]))
+
+
+def _from_prefixed(source: str, *, pretrained: bool, seed: int) -> Checkpoint:
+    scheme, _, where = source.partition(":")
+    if not where:
+        raise SourceError(f"{source!r} names no model; write {scheme}:{'ORG/NAME' if 'hub' in scheme else 'PATH'}")
+    if scheme == "local-dir":
+        directory = Path(where).expanduser()
+        if not directory.is_dir():
+            raise SourceError(f"no directory {where!r}")
+        return replace(_from_directory(directory, None, pretrained=pretrained, seed=seed), source=source)
+    return _from_hub(where, pretrained=pretrained, seed=seed, source=source)
+
+
+def _from_hub(repo: str, *, pretrained: bool, seed: int, source: str | None = None) -> Checkpoint:
+    """A hub repository: timm's if its config.json names an architecture, else one of transformers."""
+    config_path, config = hub.fetch_config(repo)
+    source = source or repo
+    origin = {"id": repo, "revision": hub.commit_of(config_path)}
+    if not pretrained:
+        return random_checkpoint(source, _architecture_of(config, config_path.parent), seed)
+    if "model_type" in config:
+        return from_transformers(source, hub.fetch_first(repo, hub.TRANSFORMERS_WEIGHTS), config, origin, repo=repo)
+    path = hub.fetch_first(repo, weight_candidates(None))
+    return from_timm_directory(source, path.parent, path, origin)
+
+
+def _architecture_of(config: Mapping[str, Any], directory: Path) -> Architecture:
+    """The network that a config.json in ``directory`` names, with the library's random weights."""
+    if "model_type" in config:
+        return transformers_architecture(config, str(directory))
+    return timm_architecture(build_timm(f"local-dir:{directory}", pretrained=False))
+
+
+def _from_directory(directory: Path, arch: str | None, *, pretrained: bool, seed: int) -> Checkpoint:
+    config_path = directory / "config.json"
+    config = hub.read_config(config_path) if config_path.is_file() else {}
+    if not pretrained:
+        if not config:
+            raise SourceError(f"{directory} has no config.json, so --no-pretrained knows no architecture to fill")
+        return random_checkpoint(str(directory), _architecture_of(config, directory), seed)
+    weights = next((directory / name for name in hub.TRANSFORMERS_WEIGHTS if (directory / name).is_file()), None)
+    if "architecture" in config:
+        return from_timm_directory(str(directory), directory, weights, {"id": str(config["architecture"])})
+    if weights is None:
+        found = sorted(p for p in directory.iterdir() if p.suffix in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES))
+        indices = sorted(directory.glob("*.index.json"))
+        if len(found) != 1 and not indices:
+            what = "no weights file" if not found else f"{len(found)} weights files and no index"
+            raise SourceError(f"{directory}: {what}; name the file itself")
+        weights = indices[0] if indices else found[0]
+    if "model_type" in config:
+        return from_transformers(str(directory), weights, config, {"id": directory.name})
+    return replace(_from_file(weights, arch), source=str(directory), name=stem(str(directory.resolve())))
+
+
+def _from_file(path: Path, arch: str | None) -> Checkpoint:
+    if not path.is_file():
+        raise SourceError(f"no file {str(path)!r}")
+    if path.suffix == SAFETENSORS_SUFFIX and metadata_of(path).get("format") == FORMAT_NAME:
+        raise SourceError(
+            f"{path}: compressed already; write its dense weights with 'momos-compress export {path}' first"
+        )
+    tensors, files = open_weights(path)
+    checkpoint = file_checkpoint(str(path), tensors, files, {"id": path.name})
+    arch = arch or tensors.metadata.get("architecture")
+    if arch is None:
+        return checkpoint
+    return attach_architecture(checkpoint, timm_from_tensors(arch, tensors))

@@ -1,0 +1,131 @@
+"""timm's models: names with and without tag, exported directories, and architectures for bare weights files."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from momos_compress import hub
+from momos_compress.architecture import Architecture, check_timm_name, timm_architecture
+from momos_compress.checkpoint import Checkpoint, Tensors
+from momos_compress.errors import SourceError
+from momos_compress.origins import from_model
+from momos_compress.readers import SAFETENSORS_SUFFIX
+
+
+def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
+    """The published weights of a timm name, from timm's cache or the hub; random ones only without ``pretrained``."""
+    import timm
+
+    check_timm_name(name.partition(".")[0])
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
+    if not pretrained:
+        return random_checkpoint(name, timm_architecture(build_timm(name, pretrained=False)), seed)
+    if config is None or not config.has_weights:
+        raise SourceError(
+            f"timm publishes no weights for {name!r}; pass a file with --checkpoint FILE, or take random ones with "
+            "--no-pretrained"
+        )
+    if config.hf_hub_id:
+        path = hub.fetch_first(config.hf_hub_id, weight_candidates(config.hf_hub_filename))
+        revision = hub.commit_of(path)
+    else:
+        path, revision = _download(config.url), None
+    model = build_timm(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    return from_model(name, model, (path,), {"id": config.hf_hub_id or config.url, "revision": revision})
+
+
+def _has_tag(name: str) -> bool:
+    """Whether timm knows the name as it stands; a wrong tag is told with the right ones."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    known = set(timm.list_pretrained(f"{architecture}.*"))
+    if tag and name not in known and tag not in timm.models.get_arch_pretrained_cfgs(architecture):
+        tags = ", ".join(sorted(known)) or "none"
+        raise SourceError(f"{architecture} has no weights tagged {tag!r}; choose from {tags}")
+    return True
+
+
+def weight_candidates(filename: str | None) -> tuple[str, ...]:
+    """Weight files in the order timm prefers them: the safetensors twin of a pickle first."""
+    filename = filename or "pytorch_model.bin"
+    if filename == "pytorch_model.bin":
+        return ("model.safetensors", filename)
+    if filename.endswith(".bin"):
+        return (filename.removesuffix(".bin") + SAFETENSORS_SUFFIX, "open_clip_model.safetensors", filename)
+    return (filename,)
+
+
+def _download(url: str) -> Path:
+    from timm.models import _hub
+
+    try:
+        return Path(_hub.download_cached_file(url))
+    except OSError as error:
+        raise SourceError(f"{url} cannot be fetched ({error}); pass a file with --checkpoint FILE") from error
+
+
+def build_timm(name: str, **arguments: Any) -> nn.Module:
+    """timm's create_model in eval mode; its errors become one line."""
+    import timm
+
+    try:
+        model: nn.Module = timm.create_model(name, **arguments)
+    except (RuntimeError, KeyError, ValueError, OSError) as error:
+        raise SourceError(f"timm cannot build {name}: {' '.join(str(error).split())[:300]}") from error
+    return model.eval()
+
+
+def random_checkpoint(source: str, architecture: Architecture, seed: int) -> Checkpoint:
+    """Random weights, said so in the provenance."""
+    checkpoint = from_model(source, architecture.build(seed=seed), (), {"id": architecture.name, "seed": seed})
+    provenance = {**checkpoint.provenance, "pretrained": False}
+    return replace(checkpoint, architecture=architecture, provenance=provenance)
+
+
+def from_timm_directory(source: str, directory: Path, weights: Path | None, origin: Mapping[str, Any]) -> Checkpoint:
+    """A directory that timm exported: config.json with an architecture, and weights."""
+    model = build_timm(f"local-dir:{directory}", pretrained=True)
+    return from_model(source, model, (weights,) if weights else (), origin)
+
+
+def timm_from_tensors(arch: str, tensors: Tensors) -> Architecture:
+    """The timm architecture ``arch`` with the class count and input channels that the weights have.
+
+    mean, std, input_size and crop_pct are taken from the file's safetensors metadata where it has them.
+    """
+    arch = arch.partition(".")[0]
+    check_timm_name(arch)
+    preprocessing = _preprocessing(tensors.metadata)
+    base = timm_architecture(Architecture("timm", arch, {}, preprocessing).skeleton())
+    shapes = {info.name: info.shape for info in tensors.infos}
+    arguments: dict[str, Any] = {}
+    classifier, first_conv = base.preprocessing.get("classifier"), base.preprocessing.get("first_conv")
+    head = shapes.get(f"{classifier}.weight") if isinstance(classifier, str) else None
+    settings = dict(base.preprocessing)
+    if head and head[0] != settings.get("num_classes"):
+        arguments["num_classes"] = settings["num_classes"] = head[0]
+    stem = shapes.get(f"{first_conv}.weight") if isinstance(first_conv, str) else None
+    in_chans = settings.get("input_size", (3,))[0]
+    if stem and len(stem) == 4 and stem[1] != in_chans:
+        arguments["in_chans"] = stem[1]
+        settings["input_size"] = (stem[1], *settings["input_size"][1:])
+    return Architecture("timm", arch, arguments, settings)
+
+
+def _preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    try:
+        for key in ("mean", "std"):
+            if key in metadata:
+                out[key] = tuple(float(part) for part in metadata[key].split(","))
+        if "input_size" in metadata:
+            out["input_size"] = tuple(int(part) for part in metadata["input_size"].split(","))
+        if "crop_pct" in metadata:
+            out["crop_pct"] = float(metadata["crop_pct"])
+    except ValueError as error:
+        raise SourceError(f"the file's metadata for preprocessing are malformed: {error}") from error
+    return out

@@ -1,0 +1,34 @@
+"""Hugging Face transformers models: a directory or hub repository with a config.json that names a model type."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from momos_compress import hub
+from momos_compress.architecture import Architecture, load_transformers
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.errors import SourceError
+from momos_compress.origins import attach_architecture, file_checkpoint
+from momos_compress.readers import open_weights
+
+
+def from_transformers(
+    source: str, weights: Path, config: dict[str, Any], origin: Mapping[str, Any], repo: str | None = None
+) -> Checkpoint:
+    """Weights under the names their files have, read lazily, with the model class their config.json names."""
+    if weights.name.endswith(".index.json") and repo is not None:
+        for shard in dict.fromkeys(hub.read_config(weights).get("weight_map", {}).values()):
+            hub.fetch_first(repo, (shard,))
+    tensors, files = open_weights(weights)
+    checkpoint = file_checkpoint(source, tensors, files, origin)
+    return attach_architecture(checkpoint, transformers_architecture(config, source))
+
+
+def transformers_architecture(config: Mapping[str, Any], source: str) -> Architecture:
+    """The model class and configuration that a config.json names."""
+    classes = config.get("architectures") or []
+    name = classes[0] if classes else None
+    transformers = load_transformers()
+    if not isinstance(getattr(transformers, str(name), None), type):
+        raise SourceError(f"{source}: transformers {transformers.__version__} has no model class {name!r}")
+    return Architecture.from_json({"library": "transformers", "name": name, "arguments": config})

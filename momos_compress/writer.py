@@ -1,0 +1,109 @@
+"""Writes the container as a stream: one tensor in memory at a time."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from momos_compress.atomic import atomic_writer
+from momos_compress.checkpoint import DTYPES
+from momos_compress.container import (
+    CODEBOOK,
+    DIGEST_HEX,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    Recipe,
+    checksum,
+    recipe_checksum,
+)
+from momos_compress.errors import MomosError
+
+SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor to be written: its entry, and a function that yields its data when its turn comes."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    data: Callable[[], Iterable[bytes]]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the data in bytes."""
+        count = self.dtype.itemsize
+        for size in self.shape:
+            count *= size
+        return count
+
+
+def tensor_data(tensor: torch.Tensor) -> bytes:
+    """The tensor's values as little-endian bytes in row-major order."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe) -> int:
+    """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk."""
+    ordered = _ordered(stored)
+    if sum(tensor.name == CODEBOOK for tensor in ordered) > 1:
+        raise MomosError(f"a tensor named {CODEBOOK!r} cannot be stored: the name is the format's own; rename it")
+    text = recipe.to_json()
+    last = recipe_checksum(text)
+
+    def metadata(digests: str) -> dict[str, str]:
+        entries = {"format": FORMAT_NAME, "format_version": str(FORMAT_VERSION), "recipe": text}
+        return entries | {"checksums": digests + last}
+
+    return _write(path, ordered, metadata)
+
+
+def write_safetensors(path: Path, stored: Iterable[StoredTensor], metadata: Mapping[str, str]) -> int:
+    """Write a plain safetensors file atomically and as a stream; returns its size in bytes."""
+    return _write(path, _ordered(stored), lambda digests: dict(metadata))
+
+
+def _ordered(stored: Iterable[StoredTensor]) -> list[StoredTensor]:
+    """Falling item size, then name: every tensor is aligned to its item size, as safetensors' own writer does it."""
+    ordered = sorted(stored, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
+    if any(tensor.name == "__metadata__" for tensor in ordered):
+        raise MomosError("a tensor named '__metadata__' cannot be stored: safetensors reserves the name; rename it")
+    return ordered
+
+
+def _write(path: Path, ordered: list[StoredTensor], metadata: Callable[[str], dict[str, str]]) -> int:
+    with atomic_writer(path) as file:
+        # Checksums stand before the data and are known after them; their length is known from the start.
+        file.write(_header(ordered, metadata("0" * DIGEST_HEX * len(ordered))))
+        found = []
+        for tensor in ordered:
+            digest = checksum(tensor.name, SAFETENSORS_NAMES[tensor.dtype], tensor.shape)
+            written = 0
+            for part in tensor.data():
+                digest.update(part)
+                written += file.write(part)
+            if written != tensor.nbytes:
+                raise MomosError(f"{tensor.name}: {written} bytes where its entry says {tensor.nbytes}")
+            found.append(digest.hexdigest())
+        file.seek(0)
+        file.write(_header(ordered, metadata("".join(found))))
+    return path.stat().st_size
+
+
+def _header(ordered: list[StoredTensor], metadata: dict[str, str]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": metadata}
+    offset = 0
+    for tensor in ordered:
+        entries[tensor.name] = {
+            "dtype": SAFETENSORS_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
