@@ -135,9 +135,7 @@ def check_timm_name(name: str) -> None:
     if not timm.is_model(name) or "." in name:
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"; close names: {', '.join(close)}" if close else ""
-        raise SourceError(
-            f"timm has no architecture {name!r}{hint}; one that is not timm's own is registered by importing its package"
-        )
+        raise SourceError(f"timm has no architecture {name!r}{hint}; others are registered by importing their package")
 
 
 def _transformers_class(name: str, config: Mapping[str, Any]) -> tuple[Any, Any]:

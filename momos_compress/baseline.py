@@ -36,7 +36,12 @@ def measured_names(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def choose_baseline(checkpoint: Checkpoint, *, seed: int) -> Baseline:
-    """The library's initialiser where the architecture is known and its parameters match the file's."""
+    """The library's initialiser where the architecture is known and its parameters match the file's.
+
+    Weights that are random themselves are compared with the next seed, not with themselves.
+    """
+    if not checkpoint.provenance.get("pretrained", True):
+        seed += 1
     if checkpoint.architecture is not None and checkpoint.parameters is not None:
         name = checkpoint.architecture.name
         return Baseline("initialiser", seed, f"{name} as {checkpoint.architecture.library} initialises it, seed {seed}")

@@ -11,8 +11,11 @@ from momos_compress.errors import MomosError
 from momos_compress.nearest import NearestMotif, faiss_on_gpu, load_faiss
 
 MAX_ITERATIONS = 25
-STOP_BELOW = 0.005
-"""k-means ends when an iteration lowers the distortion by less than this share."""
+STOP_BELOW = 0.002
+STOP_BELOW_WHEN_COSTLY = 0.02
+COSTLY_ITERATION = 2**33
+"""k-means ends when an iteration lowers the distortion by less than this share. An iteration takes n k distances; where
+those are many, the time buys more as a larger sample than as a tenth iteration (benchmarks/sampling.py)."""
 
 SAMPLE_PER_MOTIF = 32
 MIN_SAMPLE = 2**18
@@ -74,7 +77,7 @@ def fit_faiss(blocks: np.ndarray, k: int, *, seed: int, device: str) -> np.ndarr
         blocks.shape[1],
         k,
         niter=MAX_ITERATIONS,
-        early_stop_threshold=STOP_BELOW,
+        early_stop_threshold=STOP_BELOW if len(blocks) * k < COSTLY_ITERATION else STOP_BELOW_WHEN_COSTLY,
         seed=seed % 2**31,
         min_points_per_centroid=1,
         max_points_per_centroid=2**31 - 1,
