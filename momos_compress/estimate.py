@@ -7,7 +7,7 @@ import numpy as np
 
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.container import CODEBOOK_DTYPES
-from momos_compress.nearest import NearestMotif
+from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan
 from momos_compress.stages import peak_memory_bytes
@@ -43,7 +43,7 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
     trial = rng.standard_normal((4096, s), dtype=np.float32)
     ties = "lowest" if settings.protocol == "paper" else "any"
-    search = NearestMotif(motifs, ties=ties, device=settings.device)  # type: ignore[arg-type]
+    search = NearestMotif(motifs, ties=ties, device=clustering_device(settings.device))  # type: ignore[arg-type]
     search(trial[:64])
     start = time.perf_counter()
     search(trial)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from momos_compress.errors import MomosError
-from momos_compress.nearest import NearestMotif, faiss_on_gpu, load_faiss
+from momos_compress.nearest import NearestMotif, clustering_device, faiss_on_gpu, load_faiss
 
 MAX_ITERATIONS = 25
 STOP_BELOW = 0.002
@@ -156,10 +156,10 @@ def fit(
     return np.concatenate([zero, distinct])
 
 
-def check_backend(device: str) -> dict[str, Any]:
-    """What the report says of FAISS and the GPU: version, GPUs seen, whether the GPU is used."""
+def backend(device: str) -> dict[str, Any]:
+    """What the report says of FAISS and the GPU: version, GPUs it sees, whether it uses one."""
     faiss = load_faiss()
     if faiss is None:
         return {"faiss": None, "gpus": 0, "used_gpu": False}
     gpus = int(getattr(faiss, "get_num_gpus", lambda: 0)())
-    return {"faiss": faiss.__version__, "gpus": gpus, "used_gpu": device == "cuda" and gpus > 0}
+    return {"faiss": faiss.__version__, "gpus": gpus, "used_gpu": clustering_device(device) == "cuda"}

