@@ -90,23 +90,28 @@ class Architecture:
     def with_weights(self, state: dict[str, torch.Tensor]) -> nn.Module:
         """The network holding these tensors, in eval mode; MomosError where they do not fit."""
         try:
-            if self.library == "timm":
-                overlay = {**self.preprocessing, "state_dict": state, "label_offset": 0, "custom_load": False}
-                model = _timm_create(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **self.arguments)
-                # Left there, it would keep the tensors alive beside the model's own.
-                vars(model)["pretrained_cfg"].pop("state_dict", None)
-                return model.eval()
-            cls, config = _transformers_class(self.name, self.arguments)
-            with quiet_transformers():
-                model, info = cls.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
-            if info["missing_keys"] or info["mismatched_keys"]:
-                names = [str(key) for key in (*info["missing_keys"], *info["mismatched_keys"])]
-                raise MomosError(f"the weights do not fit {self.name}: {_some(names)} missing or of another shape")
-            built: nn.Module = model
-            return built.eval()
+            # Initial weights are drawn and replaced: that must not cost the caller's random state.
+            with torch.random.fork_rng(devices=[]):
+                return self._filled(state)
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             first = " ".join(str(error).split())[:300]
             raise MomosError(f"the weights do not fit {self.name}: {first}") from error
+
+    def _filled(self, state: dict[str, torch.Tensor]) -> nn.Module:
+        if self.library == "timm":
+            overlay = {**self.preprocessing, "state_dict": state, "label_offset": 0, "custom_load": False}
+            model = _timm_create(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **self.arguments)
+            # Left there, it would keep the tensors alive beside the model's own.
+            vars(model)["pretrained_cfg"].pop("state_dict", None)
+            return model.eval()
+        cls, config = _transformers_class(self.name, self.arguments)
+        with quiet_transformers():
+            model, info = cls.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
+        if info["missing_keys"] or info["mismatched_keys"]:
+            names = [str(key) for key in (*info["missing_keys"], *info["mismatched_keys"])]
+            raise MomosError(f"the weights do not fit {self.name}: {_some(names)} missing or of another shape")
+        built: nn.Module = model
+        return built.eval()
 
     def _instantiate(self) -> nn.Module:
         try:

@@ -137,7 +137,9 @@ def project(
         for blocks in _blocks_of(checkpoint, info, values.shape[1]):
             indices = search(blocks)
             usage += np.bincount(indices, minlength=len(values))
-            error = np.square(blocks - values[indices], dtype=np.float64).reshape(-1)
+            # As it will be decoded: a motif's values are rounded once more to the tensor's own dtype.
+            decoded = torch.from_numpy(values[indices]).to(info.dtype).float().numpy()
+            error = np.square(blocks - decoded, dtype=np.float64).reshape(-1)
             distortion += float(error[:left].sum())
             left, end = left - blocks.size, end + len(blocks)
             _spool_out(spool, indices.astype(width))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from momos_compress import hub
@@ -73,7 +74,8 @@ def build_timm(name: str, **arguments: Any) -> nn.Module:
     import timm
 
     try:
-        model: nn.Module = timm.create_model(name, **arguments)
+        with torch.random.fork_rng(devices=[]):
+            model: nn.Module = timm.create_model(name, **arguments)
     except (RuntimeError, KeyError, ValueError, OSError) as error:
         raise SourceError(f"timm cannot build {name}: {' '.join(str(error).split())[:300]}") from error
     return model.eval()

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+from timm.layers import to_2tuple
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -19,13 +20,14 @@ class Mlp(nn.Module):
         self,
         num_classes: int = 10,
         in_chans: int = 3,
-        img_size: int = 32,
+        img_size: int | tuple[int, int] = 32,
         hidden: int = 256,
         depth: int = 4,
     ) -> None:
         super().__init__()
         self.num_classes, self.num_features = num_classes, hidden
-        widths = [in_chans * img_size * img_size, *[hidden] * depth]
+        height, width = to_2tuple(img_size)
+        widths = [in_chans * height * width, *[hidden] * depth]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
