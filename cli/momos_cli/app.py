@@ -1,5 +1,6 @@
 """The commands. ``main`` is the entry point of ``momos-compress``."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -37,6 +38,7 @@ app = App(
     name="momos-compress",
     help="Simplify trained networks into mosaics of reusable motifs, and measure how simple they are.",
     help_format="plaintext",
+    version=lambda: importlib.metadata.version("momos-compress"),
 )
 app.register_install_completion_command()
 
@@ -276,7 +278,7 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(print_error=False, exit_on_error=False)
+        app(sys.argv[1:], print_error=False, exit_on_error=False)
     except CycloptsError as error:
         _fail(str(error))
     except MomosError as error:
