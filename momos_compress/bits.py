@@ -10,15 +10,21 @@ import torch
 
 from momos_compress.ctm import STRING_LENGTH
 
-CHUNK = 2**22
 _UNIT = 2 * STRING_LENGTH  # 24 bits: two blocks in three bytes
+CHUNK = _UNIT * 2**17
+_NUMPY_DTYPES = (torch.float32, torch.float64, torch.float16)
 
 
 def sign_bits(weights: torch.Tensor) -> Iterator[np.ndarray]:
     """The paper's binarisation, in row-major order and pieces of bounded size: bool (m,), True where w > 0."""
     flat = weights.detach().reshape(-1)
+    # numpy compares several times faster than torch on the CPU, and has no bfloat16.
+    values = flat.numpy() if flat.device.type == "cpu" and flat.dtype in _NUMPY_DTYPES else None
     for start in range(0, flat.numel(), CHUNK):
-        yield (flat[start : start + CHUNK] > 0).cpu().numpy()
+        if values is not None:
+            yield values[start : start + CHUNK] > 0
+        else:
+            yield (flat[start : start + CHUNK] > 0).cpu().numpy()
 
 
 class BlockHistogram:
@@ -30,10 +36,16 @@ class BlockHistogram:
 
     def add(self, bits: np.ndarray) -> None:
         """Append bits (m,) to the stream."""
-        bits = np.concatenate([self._rest, bits])
+        if len(self._rest):
+            missing = _UNIT - len(self._rest)
+            head, bits = np.concatenate([self._rest, bits[:missing]]), bits[missing:]
+            if len(head) < _UNIT:
+                self._rest = head
+                return
+            _count(head, self._counts)
         whole = len(bits) // _UNIT * _UNIT
-        self._counts += _count(bits[:whole])
-        self._rest = bits[whole:]
+        _count(bits[:whole], self._counts)
+        self._rest = bits[whole:].copy()
 
     def counts(self) -> np.ndarray:
         """Occurrences of each 12-bit string so far, (4096,) int64, indexed as in ``ctm.string_complexities``."""
@@ -43,11 +55,12 @@ class BlockHistogram:
         return counts
 
 
-def _count(bits: np.ndarray) -> np.ndarray:
-    first, middle, last = np.packbits(bits).reshape(-1, 3).T.astype(np.uint16)
-    even, odd = first << 4 | middle >> 4, (middle & 0xF) << 8 | last
-    counts: np.ndarray = np.bincount(even, minlength=2**STRING_LENGTH) + np.bincount(odd, minlength=2**STRING_LENGTH)
-    return counts
+def _count(bits: np.ndarray, counts: np.ndarray) -> None:
+    """Add the blocks of whole units of bits to ``counts``."""
+    packed = np.packbits(bits).reshape(-1, 3)
+    first, middle, last = packed[:, 0].astype(np.uint16), packed[:, 1].astype(np.uint16), packed[:, 2]
+    counts += np.bincount(first << 4 | middle >> 4, minlength=2**STRING_LENGTH)
+    counts += np.bincount((middle & 0xF) << 8 | last, minlength=2**STRING_LENGTH)
 
 
 def sign_histogram(weights: Iterable[torch.Tensor]) -> np.ndarray:
