@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from momos_compress.accuracy import evaluate
     from momos_compress.errors import FormatError, MomosError, SourceError
     from momos_compress.models import load_model
-    from momos_compress.pipeline import Report, compress
+    from momos_compress.pipeline import compress
     from momos_compress.reader import MomosFile, load_file, open
+    from momos_compress.run_report import Report
     from momos_compress.settings import Settings
     from momos_compress.sources import open_checkpoint
 
@@ -16,7 +17,7 @@ _HOMES = {
     "FormatError": "errors",
     "MomosError": "errors",
     "MomosFile": "reader",
-    "Report": "pipeline",
+    "Report": "run_report",
     "Settings": "settings",
     "SourceError": "errors",
     "compress": "pipeline",

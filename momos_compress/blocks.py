@@ -3,6 +3,7 @@
 Source: Mosaic-of-Motifs (arXiv 2602.14896), section on the parameterisation.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -73,7 +74,4 @@ def iter_blocks(tensor: torch.Tensor, s: int) -> Iterator[np.ndarray]:
 
 def from_blocks(blocks: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Undo the cutting: (m, s) blocks -> tensor of ``shape`` and ``dtype``; padding is dropped."""
-    values = 1
-    for size in shape:
-        values *= size
-    return blocks.reshape(-1)[:values].reshape(shape).to(dtype)
+    return blocks.reshape(-1)[: math.prod(shape)].reshape(shape).to(dtype)

@@ -4,6 +4,7 @@ Nothing here knows of hubs or architectures' libraries: ``sources`` finds files 
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,10 +34,7 @@ class TensorInfo:
     @property
     def values(self) -> int:
         """Number of values."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,10 +62,7 @@ class CompressedTensor:
     @property
     def values(self) -> int:
         """Number of values."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     def stored_bytes(self, k: int) -> int:
         """Length of the stored U8 tensor, guard byte included."""

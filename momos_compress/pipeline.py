@@ -1,86 +1,30 @@
 """The main job: measure, fit, project, write, read back, report."""
 
-import dataclasses
-import importlib.metadata
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from momos_compress.accuracy import Accuracy, evaluate
+from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
 from momos_compress.bdm import sign_bdm
-from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.container import CODEBOOK, CODEBOOK_DTYPES, Recipe
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.container import CODEBOOK_DTYPES
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, project
 from momos_compress.motifs import backend, fit
 from momos_compress.nearest import clustering_device
-from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.reader import MomosFile
+from momos_compress.run_report import Report
 from momos_compress.settings import Settings
-from momos_compress.stages import Stage, Stages
-from momos_compress.writer import StoredTensor, tensor_data, write_container
+from momos_compress.stages import Stages
+from momos_compress.writer import write_container
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, what has been done since the last call, and how much there is in all; units are the stage's own."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a run did. Sizes in bytes, BDM in bits, accuracies in per cent.
-
-    relative_distortion: squared error over energy, both over the compressed parameters. ratio: source over file.
-    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not.
-    """
-
-    source: str
-    output: str
-    parameters: int
-    compressed_parameters: int
-    blocks: int
-    k: int
-    k_requested: int
-    s: int
-    c: float | None
-    method: str
-    protocol: str
-    seed: int
-    device: str
-    zero_motif_share: float
-    sampled_blocks: int
-    source_bytes: int
-    file_bytes: int
-    ratio: float
-    bits_per_weight: float
-    relative_distortion: float
-    distortion_db: float | None
-    bdm_before: float | None
-    bdm_after: float | None
-    bdm_baseline: float | None
-    bdm_ratio_before: float | None
-    bdm_ratio_after: float | None
-    baseline: str | None
-    accuracy_before: float | None
-    accuracy_after: float | None
-    data: str | None
-    left_out: Mapping[str, str]
-    stored_as_half: int
-    backend: Mapping[str, Any]
-    warnings: tuple[str, ...]
-    stages: tuple[Stage, ...]
-    seconds: float
-    peak_memory_bytes: int
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-ready record with every field."""
-        return dataclasses.asdict(self)
 
 
 def compress(
@@ -120,8 +64,8 @@ def compress(
             bits_baseline = sign_bdm(_counted(weights, "complexity of baseline", work.parameters, tell))
     mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
     with stages.stage("write"):
-        stored, cast = _stored_tensors(checkpoint, work, mosaic)
-        recipe = _recipe(checkpoint, work, mosaic, cast)
+        stored, cast = stored_tensors(checkpoint, work, mosaic)
+        recipe = recipe_of(checkpoint, work, mosaic, cast)
         file_bytes = write_container(path, stored, recipe)
     file = MomosFile(path)
     with stages.stage("read back"):
@@ -234,52 +178,3 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             sampled_blocks=len(blocks),
             progress=lambda done: tell("assign", done, total),
         )
-
-
-def _stored_tensors(
-    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic
-) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
-    """Everything the file will hold, and the original dtypes of what is stored in half precision."""
-    k, book = mosaic.k, mosaic.codebook
-    stored = [StoredTensor(CODEBOOK, book.dtype, tuple(book.shape), lambda: [tensor_data(book)])]
-    for tensor in mosaic.tensors:
-        shape = (tensor.stored_bytes(k),)
-        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(mosaic.packed, tensor)))
-    cast: dict[str, torch.dtype] = {}
-    for info in checkpoint.tensors.infos:
-        if info.name in work.selection.left_out:
-            dtype = stored_dtype(checkpoint.read(info.name), work.settings.passthrough)
-            if dtype == torch.float16:
-                cast[info.name] = info.dtype
-            stored.append(_passed_through(checkpoint, info, dtype))
-    return stored, cast
-
-
-def _passed_through(checkpoint: Checkpoint, info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
-    return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(checkpoint.read(info.name).to(dtype))])
-
-
-def _recipe(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[str, torch.dtype]) -> Recipe:
-    settings = work.settings
-    extra = {
-        "capacity": settings.c,
-        "k_requested": work.k,
-        "method": settings.method,
-        "protocol": settings.protocol,
-        "seed": settings.seed,
-        "zero_motif": settings.zero_motif,
-        "source": checkpoint.provenance,
-        "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,
-        "versions": {name: importlib.metadata.version(name) for name in ("momos-compress", "torch", "numpy")},
-    }
-    return Recipe(
-        s=settings.s,
-        k=mosaic.k,
-        blocks=work.blocks,
-        distortion=mosaic.distortion,
-        energy=mosaic.energy,
-        tensors={tensor.name: tensor for tensor in mosaic.tensors},
-        cast=cast,
-        aliases=checkpoint.tensors.aliases,
-        extra=extra,
-    )

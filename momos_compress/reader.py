@@ -1,5 +1,6 @@
 """Reads the container and trusts nothing in it (docs/format.md, "What a reader checks")."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,10 +43,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Size of the stored data in bytes."""
-        count = self.torch_dtype.itemsize
-        for size in self.shape:
-            count *= size
-        return count
+        return self.torch_dtype.itemsize * math.prod(self.shape)
 
 
 class MomosFile:

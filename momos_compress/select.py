@@ -57,21 +57,21 @@ def select(
         for pattern, matcher in patterns.items()
         if names and not any(matcher.search(name) for name in names)
     )
-    chosen, left_out = [], {}
+    chosen, left_out, small = [], {}, []
     for info in checkpoint.tensors.infos:
         reason = _reason(info, checkpoint.buffers, list(including.values()), list(excluding.values()))
         if reason is None and info.values < s:
             reason = f"fewer values than one block of {s}"
-            warnings = (
-                *warnings,
-                f"{info.name} {list(info.shape)} has {reason}: it passes through (a smaller --s takes it)",
-            )
+            small.append(f"{info.name} {list(info.shape)}")
         if reason is None:
             chosen.append(info)
         else:
             left_out[info.name] = reason
     if not chosen:
         raise MomosError(_nothing_left(checkpoint, s, left_out))
+    if small:
+        shown = ", ".join(small[:3]) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+        warnings += (f"fewer values than one block of {s}: {shown}; they pass through (a smaller --s takes them)",)
     return Selection(_ordered(chosen, checkpoint), left_out, warnings)
 
 

@@ -1,7 +1,6 @@
 """Time and peak memory of each stage of a run."""
 
 import contextlib
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +29,10 @@ def peak_memory_bytes() -> int:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows has no such module; the memory is not told there
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

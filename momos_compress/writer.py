@@ -1,6 +1,7 @@
 """Writes the container as a stream: one tensor in memory at a time."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,7 @@ class StoredTensor:
     @property
     def nbytes(self) -> int:
         """Size of the data in bytes."""
-        count = self.dtype.itemsize
-        for size in self.shape:
-            count *= size
-        return count
+        return self.dtype.itemsize * math.prod(self.shape)
 
 
 def tensor_data(tensor: torch.Tensor) -> bytes:

@@ -137,6 +137,9 @@ def compress(
         show_report(report)
 
 
+app.command(compress, name="compress")  # the default command, by its name too
+
+
 @app.command
 def inspect(file: Annotated[str, Parameter(help="A compressed file.")], /, *, json_: Json = False) -> None:
     """Show what a compressed file holds, tensor by tensor."""

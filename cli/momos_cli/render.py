@@ -8,9 +8,9 @@ from rich.table import Table
 
 from momos_compress.architecture import Architecture
 from momos_compress.estimate import Estimate
-from momos_compress.pipeline import Report
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
+from momos_compress.run_report import Report
 from momos_compress.units import binary_size, duration
 
 PIPE_WIDTH = 160

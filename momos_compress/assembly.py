@@ -1,0 +1,64 @@
+"""What a compressed file will hold: the stored tensors and the recipe."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+
+from momos_compress.checkpoint import Checkpoint, TensorInfo
+from momos_compress.container import CODEBOOK, Recipe
+from momos_compress.mosaic import Mosaic
+from momos_compress.passthrough import stored_dtype
+from momos_compress.plan import Plan
+from momos_compress.writer import StoredTensor, tensor_data
+
+
+def stored_tensors(
+    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic
+) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
+    """Everything the file will hold, and the original dtypes of what is stored in half precision."""
+    k, book = mosaic.k, mosaic.codebook
+    stored = [StoredTensor(CODEBOOK, book.dtype, tuple(book.shape), lambda: [tensor_data(book)])]
+    for tensor in mosaic.tensors:
+        shape = (tensor.stored_bytes(k),)
+        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(mosaic.packed, tensor)))
+    cast: dict[str, torch.dtype] = {}
+    for info in checkpoint.tensors.infos:
+        if info.name in work.selection.left_out:
+            dtype = stored_dtype(checkpoint.read(info.name), work.settings.passthrough)
+            if dtype == torch.float16:
+                cast[info.name] = info.dtype
+            stored.append(_passed_through(checkpoint, info, dtype))
+    return stored, cast
+
+
+def _passed_through(checkpoint: Checkpoint, info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
+    return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(checkpoint.read(info.name).to(dtype))])
+
+
+def recipe_of(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[str, torch.dtype]) -> Recipe:
+    """The recipe of a projected checkpoint (docs/format.md)."""
+    settings = work.settings
+    extra = {
+        "capacity": settings.c,
+        "k_requested": work.k,
+        "method": settings.method,
+        "protocol": settings.protocol,
+        "seed": settings.seed,
+        "zero_motif": settings.zero_motif,
+        "source": checkpoint.provenance,
+        "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,
+        "versions": {name: importlib.metadata.version(name) for name in ("momos-compress", "torch", "numpy")},
+    }
+    return Recipe(
+        s=settings.s,
+        k=mosaic.k,
+        blocks=work.blocks,
+        distortion=mosaic.distortion,
+        energy=mosaic.energy,
+        tensors={tensor.name: tensor for tensor in mosaic.tensors},
+        cast=cast,
+        aliases=checkpoint.tensors.aliases,
+        extra=extra,
+    )
