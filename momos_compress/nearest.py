@@ -19,13 +19,29 @@ Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 
+GPU_NEIGHBOURS = 2048
+"""The most neighbours that FAISS's GPU index finds at a time."""
+
+
 def load_faiss() -> Any | None:
-    """The faiss module, or None where it is not installed."""
+    """The faiss module, or None where it is not installed or cannot be loaded."""
     try:
         import faiss
     except ImportError:
         return None
     return faiss
+
+
+def faiss_problem() -> str | None:
+    """Why FAISS is not used, with the remedy; None where it is there."""
+    try:
+        import faiss  # noqa: F401
+    except ModuleNotFoundError:
+        return "FAISS is not installed (pip install faiss-cpu, or faiss-gpu on Linux): scikit-learn finds the motifs"
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        return f"FAISS is installed and cannot be loaded ({reason}): scikit-learn finds the motifs, more slowly"
+    return None
 
 
 def faiss_on_gpu(faiss: Any) -> bool:
@@ -99,6 +115,7 @@ class NearestMotif:
         self.motifs, self.first, self.ties = np.ascontiguousarray(distinct[order]), first[order], ties
         k, s = self.motifs.shape
         self.kind = search or choose_search(s, k, ties=ties, device=device)
+        self._on_gpu = device == "cuda" and self.kind == "faiss"
         if self.kind == "kdtree":
             self._search, self._slack = _kdtree_search(self.motifs), 1e-12
         else:
@@ -122,6 +139,8 @@ class NearestMotif:
         while len(open_rows):
             neighbours = min(neighbours, k)
             rows = max(1, 2**22 // (neighbours * blocks.shape[1]))  # bounds the candidates held at once
+            if neighbours > GPU_NEIGHBOURS and self._on_gpu:
+                self._search, self._slack, self._on_gpu = _kdtree_search(self.motifs), 1e-12, False
             still_open = []
             for start in range(0, len(open_rows), rows):
                 part = open_rows[start : start + rows]

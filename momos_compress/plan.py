@@ -13,6 +13,7 @@ from momos_compress.checkpoint import Checkpoint
 from momos_compress.container import CODEBOOK_DTYPES
 from momos_compress.errors import MomosError
 from momos_compress.motifs import default_method, get_fit, sample_size
+from momos_compress.nearest import faiss_problem
 from momos_compress.select import Selection, select
 from momos_compress.settings import DEFAULT_C, Device, Passthrough, Protocol, Settings
 
@@ -72,10 +73,13 @@ def resolve_device(device: Device) -> Device:
 
 def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
     """Choose tensors, count blocks and motifs; raises MomosError for what cannot be."""
+    problem = faiss_problem() if settings.method is None and settings.protocol == "default" else None
     settings = resolve(settings)
     selection = select(
         checkpoint, s=settings.s, include=settings.include, exclude=settings.exclude, protocol=settings.protocol
     )
+    if problem:
+        selection = dataclasses.replace(selection, warnings=(*selection.warnings, problem))
     blocks = selection.blocks(settings.s)
     if settings.k is not None:
         if settings.k > blocks:

@@ -121,3 +121,41 @@ def test_without_faiss_the_tree_answers(monkeypatch: pytest.MonkeyPatch) -> None
     assert np.array_equal(search(blocks), oracle(blocks, motifs)[1])
     with pytest.raises(MomosError, match="pip install faiss-cpu"):
         NearestMotif(motifs, search="faiss")
+
+
+def test_many_ties_on_a_gpu_end_on_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All motifs lie on a sphere around the block, so the search must widen to all of them; FAISS's GPU index cannot.
+    monkeypatch.setattr(nearest_module, "GPU_NEIGHBOURS", 8)
+    fake = fake_faiss(1, [])
+    monkeypatch.setattr(nearest_module, "load_faiss", lambda: fake)
+    motifs = np.array(
+        [[a, b, c, d] for a in (-1, 1) for b in (-1, 1) for c in (-1, 1) for d in (-1, 1)], dtype=np.float32
+    )
+    search = NearestMotif(motifs, device="cuda", ties="lowest")
+    assert search(np.zeros((3, 4), np.float32)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModuleNotFoundError("No module named 'faiss'", name="faiss"), "not installed"),
+        (ImportError("libcublas.so.12: cannot open shared object file"), r"cannot be loaded \(libcublas"),
+    ],
+)
+def test_a_faiss_that_is_missing_or_broken_is_told(
+    error: ImportError, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+    import re
+
+    real = builtins.__import__
+
+    def refuse(name: str, *rest: object) -> object:
+        if name == "faiss":
+            raise error
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    assert nearest_module.faiss_problem() is None
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert nearest_module.load_faiss() is None
+    assert re.search(message, nearest_module.faiss_problem() or "")
