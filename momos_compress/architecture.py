@@ -1,33 +1,28 @@
-"""Networks by name: what rebuilds a model from its record, with random weights or with given ones."""
+"""Networks by name: what rebuilds a model from its record, with random weights or with given ones.
 
-import contextlib
-import difflib
-from collections.abc import Iterator, Mapping
+A record may come from an untrusted file. What it may say is checked in ``untrusted``; building it asks no network, and
+takes no more memory than the file's own weights justify; its weights are compared with the file's afterwards.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from momos_compress.errors import MomosError, SourceError
-
-PREPROCESSING = (
-    "num_classes", "input_size", "test_input_size", "fixed_input_size", "mean", "std", "interpolation", "crop_pct",
-    "test_crop_pct", "crop_mode", "pool_size", "first_conv", "classifier",
-)  # fmt: skip
-"""The parts of timm's pretrained configuration that are kept: what the weights mean, never where they lie."""
-
-FORBIDDEN_ARGUMENTS = frozenset(
-    {
-        "pretrained",
-        "pretrained_cfg",
-        "pretrained_cfg_overlay",
-        "checkpoint_path",
-        "cache_dir",
-        "features_only",
-        "scriptable",
-    }
+from momos_compress.errors import MomosError, SourceError, one_line
+from momos_compress.untrusted import (
+    PREPROCESSING,
+    check_arguments,
+    check_timm_name,
+    harmless_config,
+    no_network,
+    sound_preprocessing,
 )
+
+SPARE_VALUES = 2**22
+"""Values that a network may hold beyond twice those of its weights file: tables that it computes itself."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,10 @@ class Architecture:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Architecture":
+    def from_json(cls, record: Any) -> "Architecture":
         """Read a record that may come from an untrusted file: only known keys and harmless arguments are taken."""
+        if not isinstance(record, dict):
+            raise MomosError("the architecture record is malformed: not an object")
         library, name = record.get("library"), record.get("name")
         arguments, preprocessing = record.get("arguments", {}), record.get("preprocessing", {})
         if (
@@ -63,15 +60,12 @@ class Architecture:
             or not isinstance(arguments, dict)
             or not isinstance(preprocessing, dict)
         ):
-            raise MomosError("the architecture record is malformed")
+            raise MomosError("the architecture record is malformed: library, name, arguments or preprocessing")
         if library == "timm":
-            refused = sorted(FORBIDDEN_ARGUMENTS & arguments.keys())
-            if refused:
-                raise MomosError(f"the architecture record has arguments that a file may not set: {', '.join(refused)}")
+            check_arguments(arguments)
         else:
-            arguments = _harmless_config(arguments)
-        kept = {key: preprocessing[key] for key in PREPROCESSING if key in preprocessing}
-        return cls(library, name, arguments, kept)
+            arguments = harmless_config(arguments)
+        return cls(library, name, arguments, sound_preprocessing(preprocessing))
 
     def build(self, *, seed: int) -> nn.Module:
         """The network with random weights from the library's own initialiser, in eval mode. Seeded."""
@@ -88,30 +82,58 @@ class Architecture:
             return self.build(seed=0)
 
     def with_weights(self, state: dict[str, torch.Tensor]) -> nn.Module:
-        """The network holding these tensors, in eval mode; MomosError where they do not fit."""
+        """The network holding exactly these tensors, in eval mode; MomosError where they do not fit.
+
+        Asks no network, and refuses a record whose network is far larger than its weights.
+        """
         try:
             # Initial weights are drawn and replaced: that must not cost the caller's random state.
-            with torch.random.fork_rng(devices=[]):
-                return self._filled(state)
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            first = " ".join(str(error).split())[:300]
-            raise MomosError(f"the weights do not fit {self.name}: {first}") from error
+            with torch.random.fork_rng(devices=[]), no_network():
+                self._check_size(state)
+                model = self._filled(state)
+            _check_same(model, state)
+        except MomosError:
+            raise
+        except Exception as error:  # libraries raise what they like on a record that makes no sense
+            raise MomosError(f"the weights do not fit {one_line(self.name, 80)}: {one_line(error)}") from error
+        return model.eval()
+
+    def _check_size(self, state: Mapping[str, torch.Tensor]) -> None:
+        try:
+            with torch.device("meta"):
+                model = self._instantiate()
+        except NotImplementedError:  # some networks compute with real numbers while they are built
+            return
+        tensors = (*model.parameters(), *model.buffers())
+        needed, given = sum(t.numel() for t in tensors), sum(t.numel() for t in state.values())
+        if needed > 2 * given + SPARE_VALUES:
+            raise MomosError(f"the weights do not fit {self.name}: it has {needed:,} values and they are {given:,}")
 
     def _filled(self, state: dict[str, torch.Tensor]) -> nn.Module:
         if self.library == "timm":
             overlay = {**self.preprocessing, "state_dict": state, "label_offset": 0, "custom_load": False}
+            if "num_classes" in self.arguments:
+                overlay["num_classes"] = self.arguments["num_classes"]  # else timm would drop the classifier
             model = _timm_create(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **self.arguments)
             # Left there, it would keep the tensors alive beside the model's own.
             vars(model)["pretrained_cfg"].pop("state_dict", None)
-            return model.eval()
+            return model
         cls, config = _transformers_class(self.name, self.arguments)
-        with quiet_transformers():
+        logging = load_transformers().utils.logging
+        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
             model, info = cls.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
+        finally:
+            logging.set_verbosity(level)
+            if bars:
+                logging.enable_progress_bar()
         if info["missing_keys"] or info["mismatched_keys"]:
             names = [str(key) for key in (*info["missing_keys"], *info["mismatched_keys"])]
             raise MomosError(f"the weights do not fit {self.name}: {_some(names)} missing or of another shape")
-        built: nn.Module = model
-        return built.eval()
+        filled: nn.Module = model
+        return filled
 
     def _instantiate(self) -> nn.Module:
         try:
@@ -122,7 +144,24 @@ class Architecture:
             model: nn.Module = cls(config)
             return model
         except TypeError as error:
-            raise MomosError(f"{self.name} does not take the arguments {dict(self.arguments)}: {error}") from error
+            arguments = one_line(dict(self.arguments), 120)
+            raise MomosError(f"{self.name} does not fit the arguments {arguments}: {one_line(error)}") from error
+
+
+def _check_same(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """What the model holds under a stored name is what was stored: no layer adapted, resampled or left random."""
+    for name, own in model.state_dict().items():
+        given = state.get(name)
+        if given is None:
+            continue
+        same = own.shape == given.shape and torch.equal(
+            torch.nan_to_num(own.float()), torch.nan_to_num(given.to(own.device, own.dtype).float())
+        )
+        if not same:
+            raise MomosError(
+                f"the weights do not fit {type(model).__name__}: {one_line(name, 80)} {list(given.shape)} was changed "
+                f"on its way into {list(own.shape)}"
+            )
 
 
 def _timm_create(name: str, **arguments: Any) -> nn.Module:
@@ -133,33 +172,21 @@ def _timm_create(name: str, **arguments: Any) -> nn.Module:
     return model
 
 
-def check_timm_name(name: str) -> None:
-    """Raise SourceError with close names unless timm knows the architecture ``name`` (no tag, no source prefix)."""
-    import timm
-
-    if not timm.is_model(name) or "." in name:
-        close = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; close names: {', '.join(close)}" if close else ""
-        raise SourceError(f"timm has no architecture {name!r}{hint}; others are registered by importing their package")
-
-
 def _transformers_class(name: str, config: Mapping[str, Any]) -> tuple[Any, Any]:
     transformers = load_transformers()
     cls = getattr(transformers, name, None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
-        raise SourceError(f"transformers {transformers.__version__} has no model class {name!r}")
-    settings = _harmless_config(config)
+        raise SourceError(f"transformers {transformers.__version__} has no model class {one_line(name, 80)!r}")
+    settings = harmless_config(config)
     model_type = settings.pop("model_type", None)
     try:
         return cls, transformers.AutoConfig.for_model(model_type, **settings)
     except ValueError as error:
-        raise SourceError(f"transformers {transformers.__version__} does not know model type {model_type!r}") from error
-
-
-def _harmless_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A transformers configuration without what could fetch or run code, or name a place."""
-    dropped = {"auto_map", "quantization_config", "attn_implementation", "transformers_version", "name_or_path"}
-    return {key: value for key, value in config.items() if not key.startswith("_") and key not in dropped}
+        raise SourceError(
+            f"transformers {transformers.__version__} does not know model type {one_line(model_type, 80)!r}"
+        ) from error
+    except Exception as error:  # configurations raise what they like
+        raise SourceError(f"{name}: the configuration is refused: {one_line(error)}") from error
 
 
 def load_transformers() -> Any:
@@ -171,31 +198,17 @@ def load_transformers() -> Any:
     return transformers
 
 
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and notes off standard error."""
-    logging = load_transformers().utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
 def timm_architecture(model: nn.Module, arguments: Mapping[str, Any] | None = None) -> Architecture:
-    """The record of a model that timm built."""
+    """The record of a model that timm built with these arguments."""
     config = dict(getattr(model, "pretrained_cfg", None) or {})
     name = config.get("architecture")
     if not isinstance(name, str):
         raise MomosError(f"{type(model).__name__} is not a model built by timm")
+    check_arguments(arguments or {})
     kept = {key: config[key] for key in PREPROCESSING if config.get(key) is not None}
     return Architecture("timm", name, dict(arguments or {}), kept)
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
+    shown = one_line(", ".join(names[:3]), 200)
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from momos_compress.blocks import MAX_BLOCK_SIZE, MAX_MOTIFS, count_blocks
-from momos_compress.errors import FormatError
+from momos_compress.errors import FormatError, one_line
 from momos_compress.packing import index_bits, packed_bytes
 
 FORMAT_NAME = "momos"
@@ -121,15 +121,16 @@ class Recipe:
         if len(text) > MAX_RECIPE_BYTES:
             raise FormatError(f"the recipe has {len(text):,} characters, more than any checkpoint needs")
         try:
-            record = json.loads(text, object_pairs_hook=_without_duplicates)
+            record = json.loads(
+                text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
+            )
         except (ValueError, RecursionError) as error:
             raise FormatError(f"the recipe is not JSON ({type(error).__name__})") from error
         if not isinstance(record, dict):
             raise FormatError("the recipe is not a JSON object")
         if record.get("features"):
-            raise FormatError(
-                f"needs features that this version does not know: {record['features']}; upgrade momos-compress"
-            )
+            needed = one_line(record["features"], 100)
+            raise FormatError(f"needs features that this version does not know: {needed}; upgrade momos-compress")
         s, k = _integer(record, "s", 1, MAX_BLOCK_SIZE), _integer(record, "k", 1, MAX_MOTIFS)
         blocks = _integer(record, "blocks", 0, 2**48)
         tensors, end = {}, 0
@@ -156,13 +157,24 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
+def _no_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{word} is beyond a float")
+    return value
+
+
 def _compressed_tensor(name: str, entry: Any, start: int, s: int) -> CompressedTensor:
     if not isinstance(entry, dict):
         raise FormatError(f"{name}: its recipe entry is not an object")
     shape, dtype, span = entry.get("shape"), entry.get("dtype"), entry.get("blocks")
     if not isinstance(shape, list) or not all(type(size) is int and 0 < size < 2**48 for size in shape):
         raise FormatError(f"{name}: shape {str(shape)[:80]} is not a list of positive sizes")
-    if dtype not in FLOAT_DTYPES:
+    if not isinstance(dtype, str) or dtype not in FLOAT_DTYPES:
         raise FormatError(f"{name}: unknown dtype {str(dtype)[:80]!r}")
     if not isinstance(span, list) or len(span) != 2 or not all(type(end) is int for end in span):
         raise FormatError(f"{name}: its block range is not a pair of integers")
@@ -198,7 +210,7 @@ def _integer(record: Mapping[str, Any], key: str, low: int, high: int) -> int:
 
 def _number(record: Mapping[str, Any], key: str) -> float:
     value = record.get(key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1e300:
         raise FormatError(f"{key!r} must be a finite number that is not negative, not {str(value)[:40]}")
     return float(value)
 

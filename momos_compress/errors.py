@@ -1,6 +1,13 @@
 """The errors a user can cause. Each message is one line that names the thing and the remedy."""
 
 
+def one_line(text: object, limit: int = 300) -> str:
+    """Text of unknown origin as one printable line of bounded length, for a message."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = " ".join(line.split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
 class MomosError(Exception):
     """Bad input or an impossible request."""
 

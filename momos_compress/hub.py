@@ -37,13 +37,18 @@ def _quiet_client() -> Iterator[None]:
 
 def fetch(repo: str, filename: str) -> Path | None:
     """Path in the cache of one file of ``repo`` ("org/name", "org/name@revision"); None where the repo lacks it."""
-    from huggingface_hub import constants, errors, hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
 
     name, revision = split_revision(repo)
     try:
         with _quiet_client():
             return Path(hf_hub_download(name, filename, revision=revision))
     except errors.LocalEntryNotFoundError as error:
+        if try_to_load_from_cache(name, filename, revision=revision) is _CACHED_NO_EXIST:
+            return None
+        if isinstance(error.__cause__, (errors.HfHubHTTPError, errors.FileMetadataError)):
+            told = " ".join(str(error.__cause__).split())[:200]
+            raise SourceError(f"fetching {name}/{filename} from {constants.ENDPOINT} failed: {told}") from error
         offline = constants.HF_HUB_OFFLINE
         why = "HF_HUB_OFFLINE is set" if offline else f"the hub at {constants.ENDPOINT} cannot be reached"
         remedy = "unset HF_HUB_OFFLINE, " if offline else ""
@@ -61,7 +66,7 @@ def fetch(repo: str, filename: str) -> Path | None:
         return None
     except errors.HFValidationError as error:
         raise SourceError(f"{name!r} is not a hub id; write it as org/name or org/name@revision") from error
-    except (errors.HfHubHTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         raise SourceError(f"fetching {name}/{filename} failed: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -71,7 +76,7 @@ def fetch_first(repo: str, filenames: tuple[str, ...]) -> Path:
         path = fetch(repo, filename)
         if path is not None:
             return path
-    raise SourceError(f"{repo} holds none of {', '.join(filenames)}")
+    raise SourceError(f"{split_revision(repo)[0]} holds none of {', '.join(filenames)}")
 
 
 def fetch_config(repo: str) -> tuple[Path, dict[str, Any]]:

@@ -13,7 +13,7 @@ from momos_compress.reader import MomosFile
 def architecture_of(file: MomosFile) -> Architecture | None:
     """The architecture that a compressed file names, or None."""
     record = file.recipe.extra.get("architecture")
-    return None if record is None else Architecture.from_json(record)
+    return None if record is None else Architecture.from_json(record)  # checks that it is an object at all
 
 
 def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:

@@ -31,10 +31,16 @@ def file_checkpoint(source: str, tensors: Tensors, files: tuple[Path, ...], orig
     return replace(checkpoint, files=files)
 
 
-def from_model(source: str, model: nn.Module, files: tuple[Path, ...], origin: Mapping[str, Any]) -> Checkpoint:
+def from_model(
+    source: str,
+    model: nn.Module,
+    files: tuple[Path, ...],
+    origin: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """A timm model's state as a checkpoint."""
     tensors = from_state_dict(model.state_dict())
-    architecture = timm_architecture(model) if hasattr(model, "pretrained_cfg") else None
+    architecture = timm_architecture(model, arguments) if hasattr(model, "pretrained_cfg") else None
     size = sum(path.stat().st_size for path in files) or sum(info.nbytes for info in tensors.infos)
     checkpoint = Checkpoint(source, stem(source), tensors, size, provenance_of(source, files, origin), architecture)
     checkpoint = replace(checkpoint, files=files)

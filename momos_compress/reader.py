@@ -1,16 +1,12 @@
 """Reads the container and trusts nothing in it (docs/format.md, "What a reader checks")."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from momos_compress.blocks import from_blocks
-from momos_compress.checkpoint import DTYPES
 from momos_compress.container import (
     CODEBOOK,
     CODEBOOK_DTYPES,
@@ -22,28 +18,10 @@ from momos_compress.container import (
     checksum,
     recipe_checksum,
 )
-from momos_compress.errors import FormatError
+from momos_compress.errors import FormatError, one_line
 from momos_compress.packing import index_bits, packed_bytes, unpack
+from momos_compress.safetensors_file import SafetensorsFile
 from momos_compress.writer import tensor_data
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One stored tensor as the safetensors header has it, with its checksum."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    digest: str
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The stored dtype."""
-        return DTYPES[self.dtype]
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the stored data in bytes."""
-        return self.torch_dtype.itemsize * math.prod(self.shape)
 
 
 class MomosFile:
@@ -57,23 +35,15 @@ class MomosFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self.entries, self.recipe = self._open()
+            self._file = SafetensorsFile(self.path)
+            self.entries = self._file.entries
+            self.recipe = self._open()
             self._check()
         except FormatError as error:
-            raise FormatError(f"{self.path}: {error}") from error
+            raise FormatError(f"{self.path}: {one_line(error)}") from error
 
-    def _open(self) -> tuple[dict[str, Entry], Recipe]:
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                metadata = dict(file.metadata() or {})
-                names = list(file.offset_keys())
-                views = {name: file.get_slice(name) for name in names}
-                found = {name: (view.get_dtype(), tuple(view.get_shape())) for name, view in views.items()}
-        except FileNotFoundError as error:
-            raise FormatError("no such file") from error
-        except (SafetensorError, OSError, ValueError, OverflowError) as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise FormatError(f"not a sound safetensors file ({first})") from error
+    def _open(self) -> Recipe:
+        metadata = self._file.metadata
         if metadata.get("format") != FORMAT_NAME:
             raise FormatError("not a MoMos file (its metadata have no format 'momos'); compress it first")
         if metadata.get("format_version") != str(FORMAT_VERSION):
@@ -84,18 +54,17 @@ class MomosFile:
         text, digests = metadata.get("recipe"), metadata.get("checksums")
         if text is None or digests is None:
             raise FormatError("the recipe or the checksums are missing")
-        if len(digests) != DIGEST_HEX * (len(names) + 1):
-            raise FormatError(f"{len(digests)} digits of checksums do not fit {len(names)} tensors and the recipe")
+        if len(digests) != DIGEST_HEX * (len(self.entries) + 1):
+            raise FormatError(
+                f"{len(digests)} digits of checksums do not fit {len(self.entries)} tensors and the recipe"
+            )
         if digests[-DIGEST_HEX:] != recipe_checksum(text):
             raise FormatError("the recipe does not match its checksum: the file is damaged")
-        entries = {}
-        for i, name in enumerate(names):
-            dtype, shape = found[name]
-            if dtype not in DTYPES:
-                raise FormatError(f"{name}: unsupported dtype {dtype}")
-            entries[name] = Entry(dtype, shape, digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX])
-        halves = [name for name, entry in entries.items() if entry.dtype == "F16"]
-        return entries, Recipe.from_json(text, halves)
+        # The format's own order, in which empty tensors have a place too.
+        order = sorted(self.entries, key=lambda name: (-self.entries[name].torch_dtype.itemsize, name))
+        self._digests = {name: digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX] for i, name in enumerate(order)}
+        halves = [name for name, entry in self.entries.items() if entry.dtype == "F16"]
+        return Recipe.from_json(text, halves)
 
     def _check(self) -> None:
         recipe = self.recipe
@@ -111,11 +80,11 @@ class MomosFile:
                 raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({tensor.stored_bytes(recipe.k)},)")
         for name in recipe.cast:
             entry = self.entries.get(name)
-            if entry is None or entry.dtype != "F16" or name in recipe.tensors:
+            if entry is None or entry.dtype != "F16" or name in recipe.tensors or name == CODEBOOK:
                 raise FormatError(f"{name}: listed as stored in F16, and is not")
         stored_names = self.entries.keys() - {CODEBOOK}
         for name, target in recipe.aliases.items():
-            if name in stored_names or target not in stored_names:
+            if name == CODEBOOK or name in stored_names or target not in stored_names:
                 raise FormatError(f"{name}: an alias of {target!r}, which cannot be")
 
     def keys(self) -> tuple[str, ...]:
@@ -144,7 +113,7 @@ class MomosFile:
             tensor = self._read(name)
             return tensor.to(device=device, dtype=self.recipe.cast.get(name, tensor.dtype))
         except FormatError as error:
-            raise FormatError(f"{self.path}: {name}: {error}") from error
+            raise FormatError(f"{self.path}: {one_line(f'{name}: {error}')}") from error
 
     def indices(self, name: str, *, device: str | torch.device = "cpu") -> torch.Tensor:
         """The mosaic of one compressed parameter: motif indices (blocks,) int32."""
@@ -172,15 +141,10 @@ class MomosFile:
         return from_blocks(motifs[self.indices(tensor.name, device=device).long()], tensor.shape, tensor.dtype)
 
     def _read(self, name: str) -> torch.Tensor:
-        entry = self.entries[name]
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                tensor: torch.Tensor = file.get_tensor(name).clone()
-        except (SafetensorError, OSError) as error:
-            raise FormatError(f"cannot be read any more ({type(error).__name__})") from error
+        entry, tensor = self.entries[name], self._file.read(name)
         digest = checksum(name, entry.dtype, entry.shape)
         digest.update(tensor_data(tensor))
-        if digest.hexdigest() != entry.digest:
+        if digest.hexdigest() != self._digests[name]:
             raise FormatError("the data do not match their checksum: the file is damaged")
         return tensor
 
@@ -188,9 +152,8 @@ class MomosFile:
 def is_container(path: str | Path) -> bool:
     """Whether ``path`` is a file that says it is a MoMos container; its soundness is checked on opening."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return bool((file.metadata() or {}).get("format") == FORMAT_NAME)
-    except (SafetensorError, OSError, ValueError):
+        return SafetensorsFile(Path(path)).metadata.get("format") == FORMAT_NAME
+    except FormatError:
         return False
 
 

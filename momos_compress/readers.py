@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from momos_compress.checkpoint import DTYPES, TensorInfo, Tensors, from_state_dict
-from momos_compress.errors import SourceError
+from momos_compress.checkpoint import TensorInfo, Tensors, from_state_dict
+from momos_compress.errors import FormatError, SourceError, one_line
+from momos_compress.safetensors_file import SafetensorsFile
 
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
@@ -31,48 +31,52 @@ def open_weights(path: Path) -> tuple[Tensors, tuple[Path, ...]]:
     )
 
 
-def metadata_of(path: Path) -> dict[str, str]:
-    """A safetensors file's own metadata; SourceError where the file is damaged."""
+def open_file(path: Path) -> SafetensorsFile:
+    """A safetensors file; SourceError where it is damaged."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise SourceError(f"{path}: not a sound safetensors file ({_one_line(error)})") from error
+        return SafetensorsFile(path)
+    except FormatError as error:
+        raise SourceError(f"{path}: {one_line(error)}") from error
 
 
 def open_safetensors(paths: Iterable[Path]) -> Tensors:
     """Tensors of one safetensors file, or of the shards of one checkpoint; nothing is read yet."""
     infos: list[TensorInfo] = []
-    home: dict[str, Path] = {}
+    home: dict[str, SafetensorsFile] = {}
     metadata: dict[str, str] = {}
     for path in paths:
-        metadata |= metadata_of(path)
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  not a mapping
-                view = file.get_slice(name)
-                if view.get_dtype() not in DTYPES:
-                    raise SourceError(f"{path}: tensor {name!r} has the unsupported dtype {view.get_dtype()}")
-                if name in home:
-                    raise SourceError(f"tensor {name!r} stands in two shards, {home[name].name} and {path.name}")
-                home[name] = path
-                infos.append(TensorInfo(name, tuple(view.get_shape()), DTYPES[view.get_dtype()]))
+        file = open_file(path)
+        metadata |= file.metadata
+        for name, entry in file.entries.items():
+            if name in home:
+                raise SourceError(f"tensor {name!r} stands in two shards, {home[name].path.name} and {path.name}")
+            home[name] = file
+            infos.append(TensorInfo(name, entry.shape, entry.torch_dtype))
 
     def read(name: str) -> torch.Tensor:
-        # Opened anew each time: pages of the map that were read count as memory until it closes.
-        with safe_open(home[name], framework="pt") as file:
-            tensor: torch.Tensor = file.get_tensor(name)
-            return tensor
+        try:
+            return home[name].read(name)
+        except FormatError as error:
+            raise SourceError(f"{home[name].path}: {name}: {error}") from error
 
     return Tensors(tuple(infos), read, metadata=metadata)
 
 
+def shard_names(index: Path) -> tuple[str, ...]:
+    """The files that an ``*.index.json`` names, each once; SourceError for anything but plain names."""
+    try:
+        names = tuple(dict.fromkeys(json.loads(index.read_text())["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise SourceError(f"{index}: not an index of shards (no 'weight_map' object)") from error
+    for name in names:
+        if not isinstance(name, str) or name != Path(name).name:
+            raise SourceError(f"{index}: names the shard {name!r}, which is no plain file name")
+    return names
+
+
 def open_sharded(index: Path) -> tuple[Tensors, tuple[Path, ...]]:
     """Tensors of a sharded checkpoint, from its ``*.index.json``; also the shards' paths."""
-    try:
-        names = json.loads(index.read_text())["weight_map"].values()
-    except (ValueError, KeyError, AttributeError) as error:
-        raise SourceError(f"{index}: not an index of shards (no 'weight_map' object)") from error
-    shards = tuple(index.with_name(Path(name).name) for name in dict.fromkeys(names))
+    shards = tuple(index.with_name(name) for name in shard_names(index))
     for shard in shards:
         if not shard.is_file():
             raise SourceError(f"{shard} is named in {index.name} and missing; fetch it or fix the index")
@@ -98,11 +102,11 @@ def open_torch(path: Path) -> Tensors:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise SourceError(
-            f"{path}: refused, reading it would run code ({_one_line(error)}); where you trust the file, load it "
+            f"{path}: refused, reading it would run code ({one_line(error)}); where you trust the file, load it "
             "yourself and save its state_dict() with safetensors.torch.save_file"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise SourceError(f"{path}: not a sound torch file ({_one_line(error)})") from error
+        raise SourceError(f"{path}: not a sound torch file ({one_line(error)})") from error
     return from_state_dict(_unwrap(content, path))
 
 
@@ -121,8 +125,3 @@ def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return state
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

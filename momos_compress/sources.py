@@ -12,7 +12,7 @@ from momos_compress.checkpoint import Checkpoint
 from momos_compress.container import FORMAT_NAME
 from momos_compress.errors import SourceError
 from momos_compress.origins import PREFIXES, attach_architecture, file_checkpoint, stem
-from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, metadata_of, open_weights
+from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, open_file, open_weights
 from momos_compress.timm_source import (
     build_timm,
     from_timm_directory,
@@ -116,7 +116,10 @@ def _from_hub(repo: str, *, pretrained: bool, seed: int, source: str | None = No
     """A hub repository: timm's if its config.json names an architecture, else one of transformers."""
     config_path, config = hub.fetch_config(repo)
     source = source or repo
-    origin = {"id": repo, "revision": hub.commit_of(config_path)}
+    commit = hub.commit_of(config_path)
+    origin = {"id": repo, "revision": commit}
+    if commit is not None:
+        repo = f"{hub.split_revision(repo)[0]}@{commit}"  # the branch may move before the weights are fetched
     if not pretrained:
         return random_checkpoint(source, _architecture_of(config, config_path.parent), seed)
     if "model_type" in config:
@@ -129,7 +132,7 @@ def _architecture_of(config: Mapping[str, Any], directory: Path) -> Architecture
     """The network that a config.json in ``directory`` names, with the library's random weights."""
     if "model_type" in config:
         return transformers_architecture(config, str(directory))
-    return timm_architecture(build_timm(f"local-dir:{directory}", pretrained=False))
+    return timm_architecture(build_timm(f"local-dir:{directory}", pretrained=False), config.get("model_args"))
 
 
 def _from_directory(directory: Path, arch: str | None, *, pretrained: bool, seed: int) -> Checkpoint:
@@ -157,7 +160,7 @@ def _from_directory(directory: Path, arch: str | None, *, pretrained: bool, seed
 def _from_file(path: Path, arch: str | None) -> Checkpoint:
     if not path.is_file():
         raise SourceError(f"no file {str(path)!r}")
-    if path.suffix == SAFETENSORS_SUFFIX and metadata_of(path).get("format") == FORMAT_NAME:
+    if path.suffix == SAFETENSORS_SUFFIX and open_file(path).metadata.get("format") == FORMAT_NAME:
         raise SourceError(
             f"{path}: compressed already; write its dense weights with 'momos-compress export {path}' first"
         )

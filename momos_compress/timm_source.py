@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from momos_compress import hub
-from momos_compress.architecture import Architecture, check_timm_name, timm_architecture
+from momos_compress.architecture import Architecture, timm_architecture
 from momos_compress.checkpoint import Checkpoint, Tensors
 from momos_compress.errors import SourceError
 from momos_compress.origins import from_model
 from momos_compress.readers import SAFETENSORS_SUFFIX
+from momos_compress.untrusted import check_timm_name
 
 
 def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
@@ -91,7 +92,8 @@ def random_checkpoint(source: str, architecture: Architecture, seed: int) -> Che
 def from_timm_directory(source: str, directory: Path, weights: Path | None, origin: Mapping[str, Any]) -> Checkpoint:
     """A directory that timm exported: config.json with an architecture, and weights."""
     model = build_timm(f"local-dir:{directory}", pretrained=True)
-    return from_model(source, model, (weights,) if weights else (), origin)
+    arguments = hub.read_config(directory / "config.json").get("model_args")
+    return from_model(source, model, (weights,) if weights else (), origin, arguments)
 
 
 def timm_from_tensors(arch: str, tensors: Tensors) -> Architecture:

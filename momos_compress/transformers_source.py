@@ -9,7 +9,7 @@ from momos_compress.architecture import Architecture, load_transformers
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.errors import SourceError
 from momos_compress.origins import attach_architecture, file_checkpoint
-from momos_compress.readers import open_weights
+from momos_compress.readers import open_weights, shard_names
 
 
 def from_transformers(
@@ -17,7 +17,7 @@ def from_transformers(
 ) -> Checkpoint:
     """Weights under the names their files have, read lazily, with the model class their config.json names."""
     if weights.name.endswith(".index.json") and repo is not None:
-        for shard in dict.fromkeys(hub.read_config(weights).get("weight_map", {}).values()):
+        for shard in shard_names(weights):
             hub.fetch_first(repo, (shard,))
     tensors, files = open_weights(weights)
     checkpoint = file_checkpoint(source, tensors, files, origin)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from momos_compress.architecture import Architecture
+from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
@@ -16,7 +17,8 @@ from momos_compress.units import binary_size, duration
 PIPE_WIDTH = 160
 """Columns where standard output is no terminal; nothing is cut to a window's width there."""
 
-console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+# Names come from files: they are shown as they are, never taken for markup.
+console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 
 
 def _pairs(title: str, rows: list[tuple[str, str]]) -> Table:
@@ -125,7 +127,7 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
         assert isinstance(shape, list)
         blocks, distortion = row["blocks"], row["distortion"]
         table.add_row(
-            str(row["name"]),
+            one_line(row["name"]),
             "x".join(map(str, shape)) or "scalar",
             str(row["dtype"]),
             str(row["stored"]),
