@@ -19,7 +19,7 @@ from _common import machine
 
 COLUMNS = (
     "input", "options", "weights", "k", "bits / weight", "ratio", "distortion %", "dB", "BDM ratio before", "after",
-    "accuracy before", "after", "time s", "peak GiB",
+    "accuracy before", "after", "peak GiB",
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def row(label: str, source: str, options: list[str], data: str | None, seeds: in
         label, f"`{' '.join(options)}`", f"{reports[0]['parameters']:,}", figure("k", 0), figure("bits_per_weight", 3),
         figure("ratio", 2), figure("relative_distortion", 3, 100), figure("distortion_db", 2),
         figure("bdm_ratio_before", 5), figure("bdm_ratio_after", 5), figure("accuracy_before", 2),
-        figure("accuracy_after", 2), figure("seconds", 1), figure("peak_memory_bytes", 2, 2**-30),
+        figure("accuracy_after", 2), figure("peak_memory_bytes", 2, 2**-30),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

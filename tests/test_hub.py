@@ -273,7 +273,13 @@ FAULTS = {
 """What is asked for, and what the message has to name."""
 
 
-@pytest.mark.parametrize("source", FAULTS)
+AMONG_THE_FAST = {"org/absent", f"{BERT}@nope", "org/no-config", "org/outside-index"}
+"""The others start the program once each as well, and run with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "source", [s if s in AMONG_THE_FAST else pytest.param(s, marks=pytest.mark.slow) for s in FAULTS]
+)
 def test_a_faulty_repository_is_one_line(faulty: LoopbackHub, source: str, tmp_path: Path) -> None:
     place = tmp_path / "place"
     done = momos(source, "--json", "-o", "out", endpoint=faulty.url, home=tmp_path / "home", directory=place)
