@@ -36,7 +36,15 @@ def test_the_allowed_containers_are_read(tmp_path: Path) -> None:
     assert read_table(table) == {(2,): {"00": 3.5}}
 
 
-@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"no pickle"), gzip.compress(pickle.dumps([1]))])
+DAMAGED = {
+    "empty": b"",
+    "no gzip": b"no gzip",
+    "no pickle": gzip.compress(b"no pickle"),
+    "a list": gzip.compress(pickle.dumps([1])),
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_table_is_told(data: bytes, tmp_path: Path) -> None:
     table = tmp_path / "table.pkl.gz"
     table.write_bytes(data)
