@@ -17,6 +17,7 @@ Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 """(m, s) blocks, number of neighbours n -> squared distances (m, n), rising, and indices (m, n)."""
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
+FLOAT64_SLACK = 1e-12
 
 
 GPU_NEIGHBOURS = 2048
@@ -117,11 +118,10 @@ class NearestMotif:
         self.kind = search or choose_search(s, k, ties=ties, device=device)
         self._on_gpu = device == "cuda" and self.kind == "faiss"
         if self.kind == "kdtree":
-            self._search, self._slack = _kdtree_search(self.motifs), 1e-12
+            self._search, self._slack = _kdtree_search(self.motifs), 0.0
         else:
             self._search = _faiss_search(self.motifs, device)
-            self._slack = (s + 8) * FLOAT32_EPS  # over the rounding of |x|^2 + |c|^2 - 2 x.c in float32
-        self._norm = float(np.square(self.motifs, dtype=np.float64).sum(axis=1).max())
+            self._slack = (s + 8) * FLOAT32_EPS  # times |x|^2 + |c|^2: over the rounding of |x|^2 + |c|^2 - 2 x.c
 
     def __call__(self, blocks: np.ndarray) -> np.ndarray:
         """blocks (m, s) float32 -> indices (m,) int32 into ``motifs``."""
@@ -140,7 +140,7 @@ class NearestMotif:
             neighbours = min(neighbours, k)
             rows = max(1, 2**22 // (neighbours * blocks.shape[1]))  # bounds the candidates held at once
             if neighbours > GPU_NEIGHBOURS and self._on_gpu:
-                self._search, self._slack, self._on_gpu = _kdtree_search(self.motifs), 1e-12, False
+                self._search, self._slack, self._on_gpu = _kdtree_search(self.motifs), 0.0, False
             still_open = []
             for start in range(0, len(open_rows), rows):
                 part = open_rows[start : start + rows]
@@ -151,8 +151,10 @@ class NearestMotif:
                 )
                 best = exact.min(axis=1)
                 index = np.where(exact == best[:, None], candidates, k).min(axis=1)
-                scale = np.square(x, dtype=np.float64).sum(axis=1) + self._norm
-                sure = (neighbours == k) | (found[:, -1] - self._slack * scale > best)
+                # A motif c not found has |c|^2 <= 2 |x|^2 + 2 d^2, so its rounding is bounded by x and d alone.
+                norm = np.square(x, dtype=np.float64).sum(axis=1)
+                least = (found[:, -1] - 3 * self._slack * norm) * (1 - 2 * self._slack - FLOAT64_SLACK)
+                sure = (neighbours == k) | (least > best)
                 chosen[part[sure]] = index[sure]
                 still_open.append(part[~sure])
             open_rows, neighbours = np.concatenate(still_open), neighbours * 4

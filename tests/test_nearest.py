@@ -159,3 +159,25 @@ def test_a_faiss_that_is_missing_or_broken_is_told(
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert nearest_module.load_faiss() is None
     assert re.search(message, nearest_module.faiss_problem() or "")
+
+
+@pytest.mark.parametrize("search", ["faiss", "kdtree"])
+def test_dead_blocks_do_not_widen_the_search_of_all(search: str) -> None:
+    # Layers that training has killed hold weights of 1e-12 beside others of 1. Only a live block whose nearest motifs
+    # are the dead ones, all equally far, has to look at every one of them.
+    rng = np.random.default_rng(0)
+    scale = np.where(np.arange(4000) % 2, 1.0, 1e-12).astype(np.float32)[:, None]
+    blocks = rng.standard_normal((4000, 4), dtype=np.float32) * scale
+    motifs = blocks[:800]
+    nearest = NearestMotif(motifs, ties="lowest", search=search)
+    rows: dict[int, int] = {}
+    real = nearest._search
+
+    def counted(x: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+        rows[neighbours] = rows.get(neighbours, 0) + len(x)
+        return real(x, neighbours)
+
+    nearest._search = counted
+    assert np.array_equal(nearest(blocks), oracle(blocks, motifs)[1])
+    assert rows[2] == 4000
+    assert rows.get(8, 0) < 40
