@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
+from torch.utils.data import Dataset
 
-from momos_compress.errors import MomosError
+from momos_compress.errors import MomosError, one_line
 
 DATASETS: dict[str, Callable[[], Any]] = {}
 """Data sets with a name of their own: name -> function that gives (PIL image, class) items."""
@@ -44,13 +46,34 @@ def open_dataset(data: str) -> tuple[Any, int | None]:
         raise MomosError(f"no image folder or tar {data!r}; a data set by name is one of: {names}")
     try:
         dataset = create_dataset("", root=str(path))
-    except (RuntimeError, OSError, ValueError, AssertionError) as error:
-        raise MomosError(
-            f"{data}: not an image folder or a tar of one ({' '.join(str(error).split())[:200]})"
-        ) from error
-    if len(dataset) == 0:
+        images, classes = len(dataset), len(getattr(dataset.reader, "class_to_idx", {})) or None
+    except Exception as error:  # readers raise what a strange folder or archive leads them to
+        raise MomosError(f"{data}: not an image folder or a tar of one ({one_line(error)})") from error
+    if images == 0:
         raise MomosError(f"{data}: holds no images; expected are folders named by class, with images in them")
-    return dataset, len(getattr(dataset.reader, "class_to_idx", {})) or None
+    return ImageReader(dataset.reader), classes
+
+
+class ImageReader(Dataset[Any]):
+    """timm's image reader, strictly: an image that cannot be read raises, where timm's own data set takes the next.
+
+    mode: what PIL converts each image to, "RGB" or "L".
+    """
+
+    def __init__(self, reader: Any, mode: str = "RGB") -> None:
+        self.reader, self.mode, self.transform = reader, mode, None
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        name = self.reader.filename(index)
+        try:
+            file, target = self.reader[index]
+            image = Image.open(file).convert(self.mode)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise MomosError(f"{name}: an image that cannot be read ({one_line(error, 120)})") from error
+        return (image if self.transform is None else self.transform(image)), target
 
 
 def evaluate(
@@ -75,6 +98,8 @@ def evaluate(
     outputs = int(getattr(model, "num_classes", 0))
     if classes is not None and classes > outputs:
         raise MomosError(f"{data} has {classes} classes and {type(model).__name__} only {outputs} outputs")
+    if isinstance(dataset, ImageReader) and config["input_size"][0] == 1:
+        dataset.mode = "L"
     loader = create_loader(
         dataset,
         input_size=config["input_size"],
@@ -107,6 +132,4 @@ def _batches(loader: Any, data: str) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             yield from loader
     except (OSError, RuntimeError, ValueError) as error:
-        raise MomosError(
-            f"{data}: an image cannot be read or does not fit ({' '.join(str(error).split())[:200]})"
-        ) from error
+        raise MomosError(f"{data}: an image does not fit ({one_line(error)})") from error

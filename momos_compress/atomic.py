@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,16 @@ def check_writable(path: Path) -> None:
         raise MomosError(f"the directory {str(directory)!r} does not exist; create it or choose another with -o")
     if path.is_dir():
         raise MomosError(f"{str(path)!r} is a directory; name a file with -o")
-    if not os.access(directory, os.W_OK):
-        raise MomosError(f"the directory {str(directory)!r} cannot be written; choose another with -o")
+    if path.exists() and not path.is_file():
+        raise MomosError(f"{str(path)!r} is not a regular file; choose another with -o")
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MomosError(
+            f"the directory {str(directory)!r} cannot be written ({reason}); choose another with -o"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What a checkpoint's complexity is compared with: the same architecture with fresh random weights."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -73,4 +74,6 @@ def _deviation(tensor: torch.Tensor) -> float:
         total += float(part.sum())
         squares += float(part.square().sum())
     count = max(1, flat.numel())
-    return float(max(0.0, squares / count - (total / count) ** 2) ** 0.5)
+    mean = total / count
+    variance = squares / count - mean * mean
+    return math.sqrt(variance) if 0 < variance < math.inf else 0.0

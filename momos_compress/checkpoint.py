@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from momos_compress.architecture import Architecture
+from momos_compress.errors import SourceError
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -87,6 +88,7 @@ def from_state_dict(state: Mapping[str, torch.Tensor]) -> Tensors:
     aliases: dict[str, str] = {}
     infos = []
     for name, tensor in state.items():
+        _check_kind(name, tensor)
         key = (
             tensor.untyped_storage().data_ptr(),
             tensor.storage_offset(),
@@ -100,6 +102,20 @@ def from_state_dict(state: Mapping[str, torch.Tensor]) -> Tensors:
         else:
             infos.append(TensorInfo(name, tuple(tensor.shape), tensor.dtype))
     return Tensors(tuple(infos), lambda name: state[name].detach(), aliases)
+
+
+def _check_kind(name: str, tensor: torch.Tensor) -> None:
+    if not name.isprintable():
+        raise SourceError(f"a tensor has the name {ascii(name)[:80]}, which is not printable; rename it")
+    what = None
+    if tensor.is_meta:
+        what = "has no data (it is on the meta device)"
+    elif tensor.layout != torch.strided:
+        what = f"is {str(tensor.layout).removeprefix('torch.')}, not dense"
+    elif tensor.dtype not in DTYPES.values():
+        what = f"has the dtype {str(tensor.dtype).removeprefix('torch.')}, which safetensors cannot store"
+    if what is not None:
+        raise SourceError(f"{name} {list(tensor.shape)} {what}; convert it first")
 
 
 def describe_files(paths: Iterable[Path]) -> list[dict[str, Any]]:

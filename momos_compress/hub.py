@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from momos_compress.errors import SourceError
+from momos_compress.errors import SourceError, one_line
 
 TRANSFORMERS_WEIGHTS = (
     "model.safetensors",
@@ -91,8 +91,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """A config.json as a dictionary."""
     try:
         config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: not readable as JSON ({error})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: not readable as JSON ({one_line(error)})") from error
     if not isinstance(config, dict):
         raise SourceError(f"{path}: not a JSON object")
     return config

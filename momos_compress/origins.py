@@ -68,8 +68,10 @@ def name_parameters(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
                 return candidate
         return None
 
-    names, missing = [], []
-    for name, parameter in model.named_parameters():
+    names: list[str] = []
+    missing: list[str] = []
+    parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
         found = stored(name)
         if found is not None and shapes[found] != tuple(parameter.shape):
             raise SourceError(
@@ -82,6 +84,11 @@ def name_parameters(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
             names.append(found)
     buffers = frozenset(filter(None, (stored(name) for name, _ in model.named_buffers())))
     checkpoint = replace(checkpoint, buffers=buffers)
+    if 2 * len(missing) > len(parameters):
+        raise SourceError(
+            f"{checkpoint.source} holds {len(parameters) - len(missing)} of the {len(parameters)} parameters of "
+            f"{type(model).__name__} (not {missing[0]}); name the right architecture with --arch"
+        )
     if missing:
         note = f"{len(missing)} parameters of {type(model).__name__} are not in the weights ({missing[0]}, ...)"
         return checkpoint.with_warning(f"{note}: complexity is compared with a Gaussian instead of its initialiser")

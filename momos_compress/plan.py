@@ -54,8 +54,8 @@ def resolve(settings: Settings) -> Settings:
         check_motif_count(settings.k)
     elif settings.c is not None:
         motifs_for_capacity(settings.c, 1)
-    if settings.seed < 0:
-        raise MomosError(f"the seed must not be negative, and is {settings.seed}")
+    if not 0 <= settings.seed < 2**63:
+        raise MomosError(f"the seed must not be negative, nor 2^63 or more, and is {settings.seed}")
     c = DEFAULT_C if settings.c is None and settings.k is None else settings.c
     return dataclasses.replace(
         settings, c=c, method=method, codebook_dtype=dtype, device=resolve_device(settings.device)
@@ -99,7 +99,7 @@ def output_path(checkpoint: Checkpoint, output: str | Path | None) -> Path:
     """Where the file goes: ``NAME.momos.safetensors`` here by default. Refuses to overwrite its own source."""
     path = Path(output).expanduser() if output else Path(f"{checkpoint.name}.momos.safetensors")
     check_writable(path)
-    for file in checkpoint.files:
+    for file in (*checkpoint.files, *(i for f in checkpoint.files for i in f.parent.glob("*.index.json"))):
         if path.exists() and path.samefile(file):
             raise MomosError(f"the output {str(path)!r} is the input; choose another name with -o")
     return path

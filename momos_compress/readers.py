@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,10 @@ def shard_names(index: Path) -> tuple[str, ...]:
     """The files that an ``*.index.json`` names, each once; SourceError for anything but plain names."""
     try:
         names = tuple(dict.fromkeys(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise SourceError(f"{index}: not an index of shards (no 'weight_map' object)") from error
     for name in names:
-        if not isinstance(name, str) or name != Path(name).name:
+        if not isinstance(name, str) or not name or name != Path(name).name:
             raise SourceError(f"{index}: names the shard {name!r}, which is no plain file name")
     return names
 
@@ -96,18 +97,23 @@ def open_torch(path: Path) -> Tensors:
     Only ``weights_only=True``: a file that needs unpickling of code is refused.
     """
     try:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # torch's format before 1.6 cannot be mapped
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of a file's age and protocol is said by the error
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError:  # torch's format before 1.6 cannot be mapped
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise SourceError(
-            f"{path}: refused, reading it would run code ({one_line(error)}); where you trust the file, load it "
+            f"{path}: refused, reading it would run code ({one_line(error, 120)}); where you trust the file, load it "
             "yourself and save its state_dict() with safetensors.torch.save_file"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the unpickler raises whatever a damaged file leads it to
         raise SourceError(f"{path}: not a sound torch file ({one_line(error)})") from error
-    return from_state_dict(_unwrap(content, path))
+    try:
+        return from_state_dict(_unwrap(content, path))
+    except SourceError as error:
+        raise SourceError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:

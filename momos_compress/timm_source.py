@@ -11,7 +11,7 @@ from torch import nn
 from momos_compress import hub
 from momos_compress.architecture import Architecture, timm_architecture
 from momos_compress.checkpoint import Checkpoint, Tensors
-from momos_compress.errors import SourceError
+from momos_compress.errors import SourceError, one_line
 from momos_compress.origins import from_model
 from momos_compress.readers import SAFETENSORS_SUFFIX
 from momos_compress.untrusted import check_timm_name
@@ -77,8 +77,8 @@ def build_timm(name: str, **arguments: Any) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]):
             model: nn.Module = timm.create_model(name, **arguments)
-    except (RuntimeError, KeyError, ValueError, OSError) as error:
-        raise SourceError(f"timm cannot build {name}: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # timm raises what a strange config.json leads it to
+        raise SourceError(f"timm cannot build {name}: {one_line(error)}") from error
     return model.eval()
 
 

@@ -26,8 +26,8 @@ def from_transformers(
 
 def transformers_architecture(config: Mapping[str, Any], source: str) -> Architecture:
     """The model class and configuration that a config.json names."""
-    classes = config.get("architectures") or []
-    name = classes[0] if classes else None
+    classes = config.get("architectures")
+    name = classes[0] if isinstance(classes, list) and classes else None
     transformers = load_transformers()
     if not isinstance(getattr(transformers, str(name), None), type):
         raise SourceError(f"{source}: transformers {transformers.__version__} has no model class {name!r}")

@@ -5,12 +5,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
 
 from momos_compress.errors import MomosError
 from momos_compress.settings import DEFAULT_C, CodebookDtype, Device, Passthrough, Protocol, Settings
@@ -26,6 +26,17 @@ MISTAKE = 2
 DEFAULTS = Settings()
 
 Flag = Parameter(negative=())
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """An integer as it is written; 1.5 is no mistake to be rounded away."""
+    try:
+        return int(tokens[0].value.replace("_", ""))
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+Whole = Parameter(converter=_whole)
 Model = Annotated[
     str, Parameter(help="timm name, hf-hub:ID, local-dir:PATH, org/name, directory, weights file, or digits.")
 ]
@@ -49,8 +60,8 @@ def compress(
     /,
     *,
     c: Annotated[float | None, Parameter(help=f"Capacity: motifs over blocks, in (0, 1]. Default {DEFAULT_C}.")] = None,
-    k: Annotated[int | None, Parameter(help="The number of motifs itself, instead of --c.")] = None,
-    s: Annotated[int, Parameter(help="Block size, 1 to 64 values.")] = DEFAULTS.s,
+    k: Annotated[int | None, Whole, Parameter(help="The number of motifs itself, instead of --c.")] = None,
+    s: Annotated[int, Whole, Parameter(help="Block size, 1 to 64 values.")] = DEFAULTS.s,
     output: Output = None,
     arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
     checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
@@ -77,7 +88,7 @@ def compress(
     exclude: Annotated[
         tuple[str, ...], Parameter(help="Tensors to leave out: glob, or re:EXPR. Repeatable.", negative=())
     ] = DEFAULTS.exclude,
-    seed: int = DEFAULTS.seed,
+    seed: Annotated[int, Whole] = DEFAULTS.seed,
     device: Where = DEFAULTS.device,
     bdm: Annotated[bool, Parameter(help="Measure complexity before and after.")] = DEFAULTS.bdm,
     dry_run: Annotated[bool, Flag, Parameter(help="Sizes, time and memory, without clustering or writing.")] = False,
@@ -185,8 +196,8 @@ def evaluate(
     arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
     checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
     pretrained: bool = True,
-    batch_size: int = 256,
-    seed: int = DEFAULTS.seed,
+    batch_size: Annotated[int, Whole] = 256,
+    seed: Annotated[int, Whole] = DEFAULTS.seed,
     device: Where = DEFAULTS.device,
     json_: Json = False,
     quiet: Quiet = False,
@@ -282,6 +293,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app(sys.argv[1:], print_error=False, exit_on_error=False)
+        sys.stdout.flush()
+    except UnusedCliTokensError as error:
+        _fail(_misspelt(sys.argv[1]) or str(error))
     except CycloptsError as error:
         _fail(str(error))
     except MomosError as error:
@@ -291,3 +305,12 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _misspelt(word: str) -> str | None:
+    """What to say of a first word that is neither a command nor a model."""
+    from momos_compress.sources import is_unknown_name, unknown_source
+
+    return unknown_source(word, commands=_commands()) if is_unknown_name(word) else None
