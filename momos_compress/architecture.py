@@ -175,7 +175,9 @@ def _timm_create(name: str, **arguments: Any) -> nn.Module:
 def _transformers_class(name: str, config: Mapping[str, Any]) -> tuple[Any, Any]:
     transformers = load_transformers()
     cls = getattr(transformers, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
+    base = transformers.PreTrainedModel
+    # The base class itself is no network, and asking it to be one changes what its subclasses remember.
+    if not (isinstance(cls, type) and issubclass(cls, base)) or getattr(cls, "config_class", None) is None:
         raise SourceError(f"transformers {transformers.__version__} has no model class {one_line(name, 80)!r}")
     settings = harmless_config(config)
     model_type = settings.pop("model_type", None)

@@ -105,8 +105,10 @@ def from_state_dict(state: Mapping[str, torch.Tensor]) -> Tensors:
 
 
 def _check_kind(name: str, tensor: torch.Tensor) -> None:
-    if not name.isprintable():
-        raise SourceError(f"a tensor has the name {ascii(name)[:80]}, which is not printable; rename it")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"a tensor has the name {ascii(name)[:80]}, which is no Unicode text; rename it") from error
     what = None
     if tensor.is_meta:
         what = "has no data (it is on the meta device)"

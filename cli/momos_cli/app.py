@@ -1,5 +1,6 @@
 """The commands. ``main`` is the entry point of ``momos-compress``."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -303,10 +304,17 @@ def main() -> None:
     except MemoryError:
         _fail("out of memory; raise --s, lower --c, or run on a larger machine")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
     except OSError as error:
+        _drop_output()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _drop_output() -> None:
+    """What could not be written is not tried again while the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misspelt(word: str) -> str | None:
