@@ -5,7 +5,9 @@ index (float32 distances), which wins elsewhere and runs on the GPU. The thresho
 cores over the blocks of a ResNet-50 (``benchmarks/nearest.py``).
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -76,8 +78,17 @@ def _kdtree_search(motifs: np.ndarray) -> Search:
     tree = cKDTree(motifs, balanced_tree=False, compact_nodes=False)
 
     def search(blocks: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-        distances, indices = tree.query(blocks, k=np.arange(1, neighbours + 1), workers=-1)
-        return distances**2, indices
+        # Not scipy's own workers: where a signal ends the wait for them, they run on over memory that is freed.
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as pool:
+            parts = np.array_split(blocks, max(1, min(len(blocks), 8 * workers)))
+            asked = [pool.submit(tree.query, part, k=np.arange(1, neighbours + 1)) for part in parts]
+            try:
+                found = [answer.result() for answer in asked]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return np.concatenate([d for d, _ in found]) ** 2, np.concatenate([i for _, i in found])
 
     return search
 

@@ -58,7 +58,8 @@ class SafetensorsFile:
         for name, (dtype, shape) in found.items():
             if dtype not in DTYPES:
                 raise FormatError(f"{name}: unsupported dtype {dtype}")
-            if any(size >= MAX_SIZE for size in shape) or len(shape) > 64:
+            # Without its zeros: an empty tensor's strides are still products of its sizes.
+            if len(shape) > 64 or math.prod(size or 1 for size in shape) >= MAX_SIZE:
                 raise FormatError(f"{name}: its shape is beyond any tensor's")
             entry = Entry(dtype, shape, offset)
             (self.entries if entry.nbytes else empty)[name] = entry

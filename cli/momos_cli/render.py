@@ -26,7 +26,7 @@ def _pairs(title: str, rows: list[tuple[str, str]]) -> Table:
     table.add_column(style="dim")
     table.add_column()
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, one_line(value))
     return table
 
 
