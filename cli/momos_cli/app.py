@@ -50,6 +50,7 @@ app = App(
     name="momos-compress",
     help="Simplify trained networks into mosaics of reusable motifs, and measure how simple they are.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     version=lambda: importlib.metadata.version("momos-compress"),
 )
 app.register_install_completion_command()
@@ -281,17 +282,36 @@ def _print_json(record: dict[str, Any]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
+    if _received:
+        sys.exit(128 + _received[0])
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(MISTAKE)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # unwinds, so that temporary files go
+_received: list[int] = []
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGINT and SIGTERM unwind the stack, so that temporary files go."""
+    _received.append(number)
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
-    signal.signal(signal.SIGTERM, _terminated)
+    _received.clear()
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        _run()
+    except BaseException:
+        # Raised in the middle of somebody's import or compiled code, an interrupt may come out as another error.
+        if _received:
+            sys.exit(128 + _received[0])
+        raise
+
+
+def _run() -> None:
     try:
         app(sys.argv[1:], print_error=False, exit_on_error=False)
         sys.stdout.flush()
