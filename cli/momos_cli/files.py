@@ -1,0 +1,106 @@
+"""``inspect``, ``export`` and ``evaluate``: what is done with a file that is there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, print_json
+from momos_compress.errors import MomosError
+from momos_compress.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULTS = Settings()
+
+
+def inspect(file: Annotated[str, Parameter(help="A compressed file.")], /, *, json_: Json = False) -> None:
+    """Show what a compressed file holds, tensor by tensor."""
+    from momos_cli.render import show_file
+    from momos_compress.inspection import describe, tensor_rows
+    from momos_compress.models import architecture_of
+    from momos_compress.reader import MomosFile
+
+    opened = MomosFile(file)
+    if json_:
+        print_json(describe(opened))
+    else:
+        show_file(opened, architecture_of(opened), tensor_rows(opened))
+
+
+def export(
+    file: Annotated[str, Parameter(help="A compressed file.")],
+    /,
+    *,
+    output: Output = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the decoded weights as a plain safetensors file, for software that knows nothing of MoMos."""
+    from momos_compress.export import export_dense
+    from momos_compress.units import binary_size
+
+    path = Path(output or f"{Path(file).name.removesuffix('.safetensors').removesuffix('.momos')}.dense.safetensors")
+    written = export_dense(file, path)
+    if json_:
+        print_json({"source": file, "output": str(path), "file_bytes": written})
+    elif not quiet:
+        print(f"{file} -> {path} ({binary_size(written)})")
+
+
+def evaluate(
+    model: Annotated[str, Parameter(help="A compressed file, or anything that compress takes.")],
+    /,
+    *,
+    data: Annotated[str | None, Parameter(help="Image folder (class/image), a tar of one, or digits.")] = None,
+    arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
+    checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
+    pretrained: bool = True,
+    batch_size: Annotated[int, Whole] = 256,
+    seed: Annotated[int, Whole] = DEFAULTS.seed,
+    device: Where = DEFAULTS.device,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure top-1 and top-5 accuracy of a dense checkpoint or a compressed file."""
+    import momos_zoo  # noqa: F401  registers the demo
+    from momos_cli.progress import StageProgress
+    from momos_compress.accuracy import DATASETS
+    from momos_compress.accuracy import evaluate as measure
+    from momos_compress.plan import resolve_device
+    from momos_compress.sources import NAMED_SOURCES
+
+    if data is None and model in NAMED_SOURCES:
+        data = NAMED_SOURCES[model].data
+    if data is None:
+        raise MomosError(f"--data is missing: an image folder, a tar of one, or one of {', '.join(sorted(DATASETS))}")
+    if batch_size < 1:
+        raise MomosError(f"--batch-size must be at least 1, not {batch_size}")
+    place = resolve_device(device)
+    network = _open_network(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
+    done = 0
+    with StageProgress(quiet=quiet) as progress:
+
+        def seen(images: int, total: int) -> None:
+            nonlocal done
+            progress("images", images - done, total)
+            done = images
+
+        found = measure(network, data, batch_size=batch_size, device=place, progress=seen)
+    if json_:
+        print_json({"source": model, "data": data, "top1": found.top1, "top5": found.top5, "images": found.images})
+    elif not quiet:
+        print(f"{model} on {data}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} images")
+
+
+def _open_network(
+    model: str, *, arch: str | None, checkpoint: str | None, pretrained: bool, seed: int, quiet: bool
+) -> "nn.Module":
+    from momos_compress.models import load_model, model_of
+    from momos_compress.reader import is_container
+
+    if checkpoint is None and is_container(model):
+        return load_model(model)
+    opened = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
+    return model_of(opened)

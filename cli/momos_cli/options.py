@@ -1,0 +1,64 @@
+"""What several commands share: the kinds of their options, how they open a model, how they answer."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, Token
+
+from momos_compress.errors import MomosError
+from momos_compress.settings import Device
+
+if TYPE_CHECKING:
+    from momos_compress.checkpoint import Checkpoint
+
+COMMANDS: list[str] = []
+"""Names of the commands, for the hint to a misspelt one; ``app`` fills it."""
+
+Flag = Parameter(negative=())
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """An integer as it is written; 1.5 is no mistake to be rounded away."""
+    try:
+        return int(tokens[0].value.replace("_", ""))
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+Whole = Parameter(converter=_whole)
+Model = Annotated[
+    str, Parameter(help="timm name, hf-hub:ID, local-dir:PATH, org/name, directory, weights file, or digits.")
+]
+Output = Annotated[str | None, Parameter(name=["--output", "-o"])]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object on standard output.")]
+Quiet = Annotated[bool, Parameter(negative=(), help="No progress and no report.")]
+Where = Annotated[Device, Parameter(help="auto takes the GPU where there is one.")]
+
+
+def open_model(
+    model: str, *, arch: str | None, checkpoint: str | None, pretrained: bool, seed: int, quiet: bool
+) -> "Checkpoint":
+    """The weights that the user named; a word that names nothing is told with close models and commands."""
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
+    from momos_compress.sources import is_unknown_name, open_checkpoint, unknown_source
+
+    if quiet or not sys.stderr.isatty():
+        disable_progress_bars()
+    if is_unknown_name(model):
+        raise MomosError(unknown_source(model, commands=COMMANDS))
+    return open_checkpoint(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Each warning as a line on standard error."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(record, allow_nan=False))
