@@ -1,23 +1,25 @@
-"""What a checkpoint's complexity is compared with: the same architecture with fresh random weights."""
+"""What a checkpoint's complexity is compared with: fresh random weights, or its own weights in random order."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 
 from momos_compress.bits import CHUNK
-from momos_compress.checkpoint import Checkpoint, TensorInfo
+from momos_compress.checkpoint import Checkpoint
 
 BUFFER_SUFFIXES = ("running_mean", "running_var", "num_batches_tracked", "position_ids", "inv_freq")
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """kind: "initialiser" (the library's own) or "gaussian"; ``note`` says in words what was done."""
+    """kind: "initialiser" (the library's own), "gaussian" or "shuffled"; ``note`` says in words what was done."""
 
-    kind: Literal["initialiser", "gaussian"]
+    kind: Literal["initialiser", "gaussian", "shuffled"]
     seed: int
     note: str
 
@@ -51,19 +53,41 @@ def choose_baseline(checkpoint: Checkpoint, *, seed: int) -> Baseline:
     )
 
 
-def baseline_tensors(checkpoint: Checkpoint, baseline: Baseline) -> Iterator[torch.Tensor]:
-    """The baseline's weights, in the order of ``measured_names``; Gaussian ones come in pieces of bounded size."""
+def shuffled_baseline(seed: int) -> Baseline:
+    """The checkpoint's own values in random order within each tensor: what differs from it is order alone."""
+    return Baseline("shuffled", seed, f"the same values in random order within each tensor, seed {seed}")
+
+
+def baseline_tensors(checkpoint: Checkpoint, baseline: Baseline) -> Iterator[tuple[str, torch.Tensor]]:
+    """The baseline's weights under the names and in the order of ``measured_names``, one tensor at a time."""
+    names = measured_names(checkpoint)
     if baseline.kind == "initialiser" and checkpoint.architecture is not None:
         model = checkpoint.architecture.build(seed=baseline.seed)
-        # The file's order and names may differ by a prefix, so pair by position: both are parameters() order.
-        yield from (parameter for parameter in model.parameters() if parameter.requires_grad)
+        # The file's names may differ by a prefix, so pair by position: both are in parameters() order.
+        yield from zip(names, (p.detach() for p in model.parameters() if p.requires_grad), strict=True)
         return
     generator = torch.Generator().manual_seed(baseline.seed)
-    infos: dict[str, TensorInfo] = {info.name: info for info in checkpoint.tensors.infos}
-    for name in measured_names(checkpoint):
-        deviation = _deviation(checkpoint.read(name))
-        for start in range(0, infos[name].values, CHUNK):
-            yield torch.randn(min(CHUNK, infos[name].values - start), generator=generator) * deviation
+    for index, name in enumerate(names):
+        tensor = checkpoint.read(name)
+        if baseline.kind == "shuffled":
+            yield name, _shuffled(tensor, np.random.default_rng([baseline.seed, index]))
+        else:
+            yield name, _gaussian(tensor, generator)
+
+
+def _gaussian(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gaussian values of the same shape and deviation, float32."""
+    deviation, drawn = _deviation(tensor), torch.empty(tensor.numel())
+    for start in range(0, len(drawn), CHUNK):
+        part = drawn[start : start + CHUNK]
+        torch.randn(len(part), generator=generator, out=part).mul_(deviation)
+    return drawn.reshape(tensor.shape)
+
+
+def _shuffled(tensor: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    values = tensor.detach().reshape(-1).cpu().clone()
+    rng.shuffle(values.view(_INTEGERS[values.element_size()]).numpy())  # numpy knows no bfloat16, and needs not to
+    return values.reshape(tensor.shape)
 
 
 def _deviation(tensor: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Sign bits of weights, and histograms of their 12-bit blocks.
+"""Bits of weights: their signs as a stream, and the 12-bit blocks that 1-D measures count.
 
 Histograms add up, so a checkpoint larger than memory is measured tensor by tensor.
 """
@@ -12,11 +12,12 @@ from momos_compress.ctm import STRING_LENGTH
 
 _UNIT = 2 * STRING_LENGTH  # 24 bits: two blocks in three bytes
 CHUNK = _UNIT * 2**17
+"""Bits that are handled at a time; a multiple of every window of whole blocks up to 2**18."""
 _NUMPY_DTYPES = (torch.float32, torch.float64, torch.float16)
 
 
 def sign_bits(weights: torch.Tensor) -> Iterator[np.ndarray]:
-    """The paper's binarisation, in row-major order and pieces of bounded size: bool (m,), True where w > 0."""
+    """The paper's binarisation, in row-major order and pieces of CHUNK bits: bool (m,), True where w > 0."""
     flat = weights.detach().reshape(-1)
     # numpy compares several times faster than torch on the CPU, and has no bfloat16.
     values = flat.numpy() if flat.device.type == "cpu" and flat.dtype in _NUMPY_DTYPES else None
@@ -25,6 +26,20 @@ def sign_bits(weights: torch.Tensor) -> Iterator[np.ndarray]:
             yield values[start : start + CHUNK] > 0
         else:
             yield (flat[start : start + CHUNK] > 0).cpu().numpy()
+
+
+def block_codes(bits: np.ndarray) -> np.ndarray:
+    """The non-overlapping 12-bit blocks of bits (m,) as numbers, first bit highest: (m // 12,) uint16."""
+    whole = len(bits) // STRING_LENGTH
+    packed = np.packbits(bits[: whole * STRING_LENGTH])
+    if whole % 2:  # the last byte holds half a block: fill the unit
+        packed = np.append(packed, np.uint8(0))
+    units = packed.reshape(-1, 3)
+    first, middle, last = units[:, 0].astype(np.uint16), units[:, 1].astype(np.uint16), units[:, 2]
+    codes = np.empty((len(units), 2), dtype=np.uint16)
+    codes[:, 0] = first << 4 | middle >> 4
+    codes[:, 1] = (middle & 0xF) << 8 | last
+    return codes.reshape(-1)[:whole]
 
 
 class BlockHistogram:
@@ -37,30 +52,22 @@ class BlockHistogram:
     def add(self, bits: np.ndarray) -> None:
         """Append bits (m,) to the stream."""
         if len(self._rest):
-            missing = _UNIT - len(self._rest)
+            missing = STRING_LENGTH - len(self._rest)
             head, bits = np.concatenate([self._rest, bits[:missing]]), bits[missing:]
-            if len(head) < _UNIT:
+            if len(head) < STRING_LENGTH:
                 self._rest = head
                 return
-            _count(head, self._counts)
-        whole = len(bits) // _UNIT * _UNIT
-        _count(bits[:whole], self._counts)
+            self._count(head)
+        whole = len(bits) // STRING_LENGTH * STRING_LENGTH
+        self._count(bits[:whole])
         self._rest = bits[whole:].copy()
+
+    def _count(self, bits: np.ndarray) -> None:
+        self._counts += np.bincount(block_codes(bits), minlength=2**STRING_LENGTH)
 
     def counts(self) -> np.ndarray:
         """Occurrences of each 12-bit string so far, (4096,) int64, indexed as in ``ctm.string_complexities``."""
-        counts = self._counts.copy()
-        if len(self._rest) >= STRING_LENGTH:
-            counts[int("".join("01"[b] for b in self._rest[:STRING_LENGTH].astype(int)), 2)] += 1
-        return counts
-
-
-def _count(bits: np.ndarray, counts: np.ndarray) -> None:
-    """Add the blocks of whole units of bits to ``counts``."""
-    packed = np.packbits(bits).reshape(-1, 3)
-    first, middle, last = packed[:, 0].astype(np.uint16), packed[:, 1].astype(np.uint16), packed[:, 2]
-    counts += np.bincount(first << 4 | middle >> 4, minlength=2**STRING_LENGTH)
-    counts += np.bincount((middle & 0xF) << 8 | last, minlength=2**STRING_LENGTH)
+        return self._counts.copy()
 
 
 def sign_histogram(weights: Iterable[torch.Tensor]) -> np.ndarray:

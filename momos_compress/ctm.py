@@ -7,6 +7,7 @@ tables are gzip-compressed pickles of dictionaries, so they are read by an unpic
 import collections
 import gzip
 import importlib.metadata
+import math
 import pickle
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from momos_compress.errors import MomosError
 
 STRING_LENGTH = 12
+MATRIX_SIDE = 4
 _ALLOWED = {
     ("collections", "defaultdict"): collections.defaultdict,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -57,13 +59,26 @@ def string_complexities() -> np.ndarray:
 
     A string and its complement share one entry, stored under the one that starts with 0. Source: CTM-B2-D12.
     """
-    known = read_table(table_path("ctm-b2-d12"))[(STRING_LENGTH,)]
-    half = 2 ** (STRING_LENGTH - 1)
+    return _complexities("ctm-b2-d12", (STRING_LENGTH,))
+
+
+@cache
+def matrix_complexities() -> np.ndarray:
+    """CTM, in bits, of each binary 4 x 4 matrix: (65536,) float64, indexed by its rows read as one number.
+
+    The first row's first bit is the highest. Complements share one entry. Source: CTM-B2-D4x4, which is complete: no
+    value has to be imputed.
+    """
+    return _complexities("ctm-b2-d4x4", (MATRIX_SIDE, MATRIX_SIDE))
+
+
+def _complexities(dataset: str, shape: tuple[int, ...]) -> np.ndarray:
+    half = 2 ** (math.prod(shape) - 1)
     values = np.full(2 * half, np.nan)
-    for key, bits in known.items():
+    for key, bits in read_table(table_path(dataset)).get(shape, {}).items():
         values[int(key, 2)] = bits
     values[half:] = values[half - 1 :: -1]
     if np.isnan(values).any():
-        raise MomosError("pybdm's table of 12-bit strings is incomplete; reinstall pybdm")
+        raise MomosError(f"pybdm's table {dataset} is incomplete; reinstall pybdm")
     values.setflags(write=False)
     return values

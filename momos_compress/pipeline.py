@@ -60,8 +60,8 @@ def compress(
         with stages.stage("complexity before"):
             bits_before = sign_bdm(_counted(map(checkpoint.read, names), "complexity before", work.parameters, tell))
         with stages.stage("complexity of baseline"):
-            weights = baseline_tensors(checkpoint, baseline)
-            bits_baseline = sign_bdm(_counted(weights, "complexity of baseline", work.parameters, tell))
+            random = (tensor for _, tensor in baseline_tensors(checkpoint, baseline))
+            bits_baseline = sign_bdm(_counted(random, "complexity of baseline", work.parameters, tell))
     mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
     with stages.stage("write"):
         stored, cast = stored_tensors(checkpoint, work, mosaic)

@@ -1,12 +1,24 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from momos_compress.bdm import sign_bdm
-from momos_compress.bits import BlockHistogram, sign_histogram
-from momos_compress.ctm import read_table, string_complexities, table_path
+from momos_compress import MomosError
+from momos_compress.bdm import (
+    WINDOW,
+    bdm_of_counts,
+    bdm_range,
+    block_entropy,
+    matrix_bdm,
+    qubd,
+    sign_bdm,
+    windowed_bdm,
+)
+from momos_compress.bits import CHUNK, BlockHistogram, sign_histogram
+from momos_compress.ctm import matrix_complexities, read_table, string_complexities, table_path
+from momos_compress.planes import matrix_codes, sign_matrix_histogram
 
 # pybdm 0.1.0's own output, BDM(ndim=1).bdm(x), for x = numpy.random.default_rng(seed).random(n) < p.
 PYBDM = {
@@ -80,3 +92,173 @@ def test_every_string_once_gives_the_sum_of_the_table() -> None:
     signs = torch.from_numpy(2.0 * bits.reshape(-1) - 1)
     assert np.array_equal(sign_histogram([signs]), np.ones(4096))
     assert sign_bdm(signs) == pytest.approx(string_complexities().sum(), rel=1e-12)
+
+
+# pybdm 0.1.0's BDM(ndim=2).bdm(x), for x = numpy.random.default_rng(seed).random((m, n)) < p.
+PYBDM_2D = {
+    (0, 4, 4, 0.5): 33.5529042892653,
+    (1, 5, 7, 0.5): 28.709000240096074,
+    (2, 8, 4, 0.1): 46.61132769714038,
+    (3, 12, 20, 0.5): 452.86739368663245,
+    (4, 100, 36, 0.3): 6345.356904622587,
+    (5, 257, 130, 0.5): 61143.953200609205,
+    (6, 64, 576, 0.45): 68331.47565693624,
+    (7, 16, 16, 0.0): 26.006706292292176,
+    (8, 9, 13, 1.0): 24.591668793013334,
+}
+
+
+@pytest.mark.parametrize(("seed", "m", "n", "p"), list(PYBDM_2D))
+def test_matrices_are_equal_to_pybdm(seed: int, m: int, n: int, p: float) -> None:
+    bits = np.random.default_rng(seed).random((m, n)) < p
+    for form in (bits, bits.astype(np.int64), torch.from_numpy(bits), torch.from_numpy(bits.astype(np.float32))):
+        assert matrix_bdm(form) == pytest.approx(PYBDM_2D[seed, m, n, p], rel=1e-9)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=60)
+def test_matrix_blocks_are_those_of_a_plain_loop(m: int, n: int, seed: int) -> None:
+    bits = np.random.default_rng(seed).random((m, n)) < 0.4
+    expected = []
+    for i in range(0, m - 3, 4):
+        for j in range(0, n - 3, 4):
+            expected.append(int("".join("01"[b] for b in bits[i : i + 4, j : j + 4].reshape(-1).astype(int)), 2))
+    assert sorted(matrix_codes(bits).tolist()) == sorted(expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 100), (100, 3), (0, 8), (8, 0)])
+def test_matrices_with_a_side_under_four_have_no_block(shape: tuple[int, int]) -> None:
+    assert matrix_bdm(np.ones(shape, dtype=bool)) == 0
+    if 0 not in shape:
+        assert qubd(torch.ones(shape), 3) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [(np.ones(12), r"two dimensions, not the shape \[12\]"), (np.full((4, 4), 2), "other values than 0 and 1")],
+)
+def test_what_is_no_matrix_of_bits_is_refused(bits: np.ndarray, message: str) -> None:
+    with pytest.raises(MomosError, match=message):
+        matrix_bdm(bits)
+
+
+# pybdm's values of each plane, for w = default_rng(seed).standard_normal((m, n)) in float32, quantised by numpy.
+PYBDM_PLANES = {
+    (0, 20, 30): (1026.6065993660904, 1044.4806566938241, 1045.6605718494334, 1067.1946233471476, 1066.8891867284667,
+                  1046.5257661242163, 1069.4376713003658, 1069.369501927774),
+    (1, 64, 27): (2883.5010480862834, 2897.472426177652, 2887.4403741584833, 2917.6335150875107),
+    (2, 16, 16): (482.08035241806283,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seed", "m", "n"), list(PYBDM_PLANES))
+def test_planes_are_equal_to_pybdm_most_significant_first(seed: int, m: int, n: int) -> None:
+    expected = PYBDM_PLANES[seed, m, n]
+    weight = torch.from_numpy(np.random.default_rng(seed).standard_normal((m, n)).astype(np.float32))
+    assert qubd(weight, len(expected)) == pytest.approx(expected, rel=1e-9)
+    # A convolution's trailing dimensions are one; its layout in memory does not matter.
+    conv = weight.reshape(m, -1, 1, n // 10 or 1) if n % 10 == 0 else weight.reshape(m, 1, n, 1)
+    assert qubd(conv, len(expected)) == qubd(weight, len(expected)) == qubd(weight.T.contiguous().T, len(expected))
+
+
+@pytest.mark.parametrize("planes", [1, 2, 7, 8, 9, 16])
+@pytest.mark.parametrize("percentile", [None, 99.9, 90.0])
+def test_planes_follow_the_definition(planes: int, percentile: float | None) -> None:
+    values = np.random.default_rng(planes).standard_t(3, (61, 45))
+    low, high = values.min(), values.max()
+    if percentile is not None:
+        low, high = np.percentile(values, [100 - percentile, percentile])
+    codes = np.rint((np.clip(values, low, high) - low) / (high - low) * (2**planes - 1)).astype(int)
+    found = qubd(torch.from_numpy(values), planes, percentile)
+    for plane, bdm in enumerate(found):
+        assert bdm == pytest.approx(matrix_bdm((codes >> (planes - 1 - plane)) & 1), rel=1e-12)
+
+
+def test_a_weight_wider_than_a_chunk_is_measured_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(50, 999, generator=torch.Generator().manual_seed(1))
+    whole = qubd(weight), sign_matrix_histogram(weight).tolist()
+    for chunk in (32, 1000, 7777):
+        monkeypatch.setattr("momos_compress.planes.CHUNK", chunk)
+        assert (qubd(weight), sign_matrix_histogram(weight).tolist()) == whole
+
+
+def test_a_constant_weight_has_the_simplest_planes() -> None:
+    assert qubd(torch.full((8, 8), 3.0), 2) == (matrix_bdm(np.zeros((8, 8))),) * 2
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_values_without_a_range_are_refused(bad: float) -> None:
+    weight = torch.zeros(8, 8)
+    weight[1, 2] = bad
+    with pytest.raises(MomosError, match="NaN or infinite"):
+        qubd(weight)
+
+
+@pytest.mark.parametrize(
+    ("weight", "planes", "percentile", "message"),
+    [
+        (torch.zeros(8), 8, None, r"shape \[8\].*two dimensions"),
+        (torch.zeros(8, 8), 0, None, "1 to 16, not 0"),
+        (torch.zeros(8, 8), 17, None, "1 to 16, not 17"),
+        (torch.zeros(8, 8), 8, 50.0, "above 50"),
+        (torch.zeros(8, 8), 8, 100.1, "above 50"),
+    ],
+)
+def test_impossible_planes_are_refused(
+    weight: torch.Tensor, planes: int, percentile: float | None, message: str
+) -> None:
+    with pytest.raises(MomosError, match=message):
+        qubd(weight, planes, percentile)
+
+
+PYBDM_WINDOWS = 16161.997798523196
+"""pybdm's BDM(ndim=1) of the bits below, summed over their first two pieces of 3,072 bits."""
+
+
+def test_windows_are_measured_one_by_one_as_pybdm_does() -> None:
+    bits = np.random.default_rng(9).random(12 * 700 + 5) < 0.48
+    tensor = torch.from_numpy(np.where(bits, 1.0, -1.0))
+    assert windowed_bdm(tensor) == pytest.approx(PYBDM_WINDOWS, rel=1e-9)  # two whole windows; 188 blocks are dropped
+    assert windowed_bdm([tensor, tensor]) == pytest.approx(2 * PYBDM_WINDOWS, rel=1e-9)
+    assert windowed_bdm(torch.ones(12 * WINDOW - 1)) == 0
+
+
+def test_windows_do_not_depend_on_chunks() -> None:
+    tensor = torch.randn(CHUNK + 12 * 300, generator=torch.Generator().manual_seed(0))
+    windows = [sign_bdm(piece) for piece in torch.split(tensor, 12 * WINDOW) if len(piece) == 12 * WINDOW]
+    assert len(windows) == 1025
+    assert windowed_bdm(tensor) == pytest.approx(sum(windows), rel=1e-12)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 4096, 4097, 9000])
+def test_the_range_is_reached_and_never_passed(blocks: int) -> None:
+    table = string_complexities()
+    low, high = bdm_range(blocks, table)
+    counts = np.zeros(4096, dtype=np.int64)
+    counts[int(table.argmin())] = blocks
+    assert bdm_of_counts(counts, table) == pytest.approx(low, rel=1e-12)
+    order = np.argsort(-table, kind="stable")
+    even = np.bincount(order[np.arange(blocks) % 4096], minlength=4096)
+    assert bdm_of_counts(even, table) == pytest.approx(high, rel=1e-12)
+    rng = np.random.default_rng(blocks)
+    for _ in range(20):
+        some = np.bincount(rng.integers(0, rng.integers(1, 4097), blocks), minlength=4096)
+        assert low <= bdm_of_counts(some, table) <= high
+    assert bdm_range(0, table) == (0, 0)
+
+
+def test_entropy_of_blocks() -> None:
+    assert block_entropy(np.array([4, 4, 0, 4, 4])) == 2
+    assert block_entropy(np.array([7, 0])) == 0
+    assert block_entropy(np.zeros(4, dtype=np.int64)) == 0
+    counts = np.random.default_rng(0).integers(0, 9, 4096)
+    assert block_entropy(counts) == pytest.approx(scipy.stats.entropy(counts, base=2), rel=1e-12)
+
+
+def test_the_table_of_matrices_is_complete_and_read_by_rows() -> None:
+    values = matrix_complexities()
+    assert values.shape == (65536,)
+    assert np.array_equal(values, values[::-1])
+    table = read_table(table_path("ctm-b2-d4x4"))[(4, 4)]
+    assert len(table) == 32768
+    assert all(values[int(key, 2)] == bits for key, bits in table.items())
