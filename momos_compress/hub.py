@@ -17,6 +17,19 @@ TRANSFORMERS_WEIGHTS = (
 )
 
 
+_cache: list[Path] = []
+
+
+def use_cache(directory: Path) -> None:
+    """From now on, this process downloads into ``directory`` instead of the hub client's own cache."""
+    _cache[:] = [directory]
+
+
+def cache_directory() -> Path | None:
+    """The directory that ``use_cache`` named; None for the client's own cache."""
+    return _cache[0] if _cache else None
+
+
 def split_revision(repo: str) -> tuple[str, str | None]:
     """ "org/name@revision" -> ("org/name", "revision"); without "@" the revision is None."""
     name, _, revision = repo.partition("@")
@@ -40,11 +53,12 @@ def fetch(repo: str, filename: str) -> Path | None:
     from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
 
     name, revision = split_revision(repo)
+    cache = cache_directory()
     try:
         with _quiet_client():
-            return Path(hf_hub_download(name, filename, revision=revision))
+            return Path(hf_hub_download(name, filename, revision=revision, cache_dir=cache))
     except errors.LocalEntryNotFoundError as error:
-        if try_to_load_from_cache(name, filename, revision=revision) is _CACHED_NO_EXIST:
+        if try_to_load_from_cache(name, filename, revision=revision, cache_dir=cache) is _CACHED_NO_EXIST:
             return None
         if isinstance(error.__cause__, (errors.HfHubHTTPError, errors.FileMetadataError)):
             told = " ".join(str(error.__cause__).split())[:200]
@@ -52,8 +66,9 @@ def fetch(repo: str, filename: str) -> Path | None:
         offline = constants.HF_HUB_OFFLINE
         why = "HF_HUB_OFFLINE is set" if offline else f"the hub at {constants.ENDPOINT} cannot be reached"
         remedy = "unset HF_HUB_OFFLINE, " if offline else ""
+        where = cache or constants.HF_HUB_CACHE
         raise SourceError(
-            f"{why} and {name}/{filename} is not in the cache ({constants.HF_HUB_CACHE}); {remedy}pass a file with "
+            f"{why} and {name}/{filename} is not in the cache ({where}); {remedy}pass a file with "
             "--checkpoint FILE, or fill the cache on a machine with a network (HF_HOME names it)"
         ) from error
     except errors.GatedRepoError as error:
@@ -96,6 +111,18 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SourceError(f"{path}: not a JSON object")
     return config
+
+
+def latest_commit(repo: str) -> str | None:
+    """The commit that ``repo`` ("org/name", "org/name@revision") is at now; None where the hub does not say."""
+    from huggingface_hub import HfApi, errors
+
+    name, revision = split_revision(repo)
+    try:
+        with _quiet_client():
+            return HfApi().model_info(name, revision=revision, timeout=10).sha
+    except (errors.HfHubHTTPError, errors.HFValidationError, errors.HTTPError, errors.OfflineModeIsEnabled, OSError):  # type: ignore[attr-defined]
+        return None
 
 
 def commit_of(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """From what the user names to a Checkpoint: timm names, hub ids, directories and files."""
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from momos_compress import hub
 from momos_compress.architecture import Architecture, timm_architecture
-from momos_compress.checkpoint import Checkpoint
+from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.container import FORMAT_NAME
 from momos_compress.errors import SourceError
 from momos_compress.origins import PREFIXES, attach_architecture, file_checkpoint, stem
@@ -19,6 +20,7 @@ from momos_compress.timm_source import (
     from_timm_name,
     random_checkpoint,
     timm_from_tensors,
+    timm_revision,
     weight_candidates,
 )
 from momos_compress.transformers_source import from_transformers, transformers_architecture
@@ -73,6 +75,31 @@ def open_checkpoint(
     if source.count("/") == 1:
         return _from_hub(source, pretrained=pretrained, seed=seed)
     raise SourceError(unknown_source(source))
+
+
+def current_revision(source: str) -> str | None:
+    """What the weights of ``source`` are at now, found without reading them as a checkpoint; None where nobody says.
+
+    A hub's commit, the address of one of timm's older files, or the SHA-256 of a local file or directory's files.
+    """
+    if source in NAMED_SOURCES:
+        return _digest([NAMED_SOURCES[source].path()])
+    scheme, _, where = source.partition(":")
+    path = Path(where if scheme == "local-dir" else source).expanduser()
+    if path.is_file():
+        return _digest([path])
+    if path.is_dir():
+        return _digest(sorted(p for p in path.iterdir() if p.suffix in (".json", SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)))
+    if source.startswith(PREFIXES):
+        return hub.latest_commit(where)
+    if _is_timm_name(source):
+        return timm_revision(source)
+    return hub.latest_commit(source) if source.count("/") == 1 else None
+
+
+def _digest(paths: list[Path]) -> str:
+    files = [(record["name"], record["sha256"]) for record in describe_files(paths)]
+    return "sha256:" + (files[0][1] if len(files) == 1 else hashlib.sha256(repr(files).encode()).hexdigest())
 
 
 def is_unknown_name(source: str) -> bool:

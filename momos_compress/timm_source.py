@@ -11,9 +11,9 @@ from torch import nn
 from momos_compress import hub
 from momos_compress.architecture import Architecture, timm_architecture
 from momos_compress.checkpoint import Checkpoint, Tensors
-from momos_compress.errors import SourceError, one_line
-from momos_compress.origins import from_model
-from momos_compress.readers import SAFETENSORS_SUFFIX
+from momos_compress.errors import MomosError, SourceError, one_line
+from momos_compress.origins import attach_architecture, file_checkpoint, from_model
+from momos_compress.readers import SAFETENSORS_SUFFIX, open_weights
 from momos_compress.untrusted import check_timm_name
 
 
@@ -24,7 +24,7 @@ def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
     check_timm_name(name.partition(".")[0])
     config = timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
     if not pretrained:
-        return random_checkpoint(name, timm_architecture(build_timm(name, pretrained=False)), seed)
+        return random_checkpoint(name, timm_architecture(_skeleton(name)), seed)
     if config is None or not config.has_weights:
         raise SourceError(
             f"timm publishes no weights for {name!r}; pass a file with --checkpoint FILE, or take random ones with "
@@ -35,8 +35,54 @@ def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
         revision = hub.commit_of(path)
     else:
         path, revision = _download(config.url), None
+    origin = {"id": config.hf_hub_id or config.url, "revision": revision}
+    straight = _straight_from_file(name, path, origin)
+    if straight is not None:
+        return straight
     model = build_timm(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    return from_model(name, model, (path,), {"id": config.hf_hub_id or config.url, "revision": revision})
+    return from_model(name, model, (path,), origin)
+
+
+def _straight_from_file(name: str, path: Path, origin: Mapping[str, Any]) -> Checkpoint | None:
+    """The file's own tensors, read lazily, where they are the network's by name, shape and dtype; None elsewhere.
+
+    Other files have to go through timm, which knows how to rename, resize and convert what they hold.
+    """
+    try:
+        tensors, files = open_weights(path)
+    except MomosError:
+        return None
+    skeleton = _skeleton(name)
+    wanted = {key: (tuple(value.shape), value.dtype) for key, value in skeleton.state_dict().items()}
+    if {info.name: (info.shape, info.dtype) for info in tensors.infos} != wanted:
+        return None
+    return attach_architecture(file_checkpoint(name, tensors, files, origin), timm_architecture(skeleton))
+
+
+def _skeleton(name: str) -> nn.Module:
+    """The network of a timm name without storage, where it can be built without; no weights are drawn then."""
+    try:
+        with torch.device("meta"):
+            return build_timm(name, pretrained=False)
+    except SourceError:  # some networks compute with real numbers while they are built
+        return build_timm(name, pretrained=False)
+
+
+def timm_revision(name: str) -> str | None:
+    """What the published weights of a timm name are at now: the hub's commit, or the address of an older file."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
+    if config is None:
+        return None
+    return hub.latest_commit(config.hf_hub_id) if config.hf_hub_id else config.url
+
+
+def timm_family(name: str) -> str:
+    """The module of timm that a registered architecture comes from: "resnet", "vision_transformer"."""
+    import timm
+
+    return str(timm.models.model_entrypoint(name.partition(".")[0]).__module__).rpartition(".")[2]
 
 
 def _has_tag(name: str) -> bool:
@@ -65,7 +111,7 @@ def _download(url: str) -> Path:
     from timm.models import _hub
 
     try:
-        return Path(_hub.download_cached_file(url))
+        return Path(_hub.download_cached_file(url, cache_dir=hub.cache_directory()))
     except OSError as error:
         raise SourceError(f"{url} cannot be fetched ({error}); pass a file with --checkpoint FILE") from error
 

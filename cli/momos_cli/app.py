@@ -9,6 +9,7 @@ from momos_cli.compress import compress
 from momos_cli.exits import guarded
 from momos_cli.files import evaluate, export, inspect
 from momos_cli.options import COMMANDS
+from momos_cli.study import study
 
 app = App(
     name="momos-compress",
@@ -21,7 +22,7 @@ app.register_install_completion_command()
 
 
 app.default(compress)
-for command in (compress, inspect, evaluate, export):
+for command in (compress, inspect, evaluate, export, study):
     app.command(command)
 COMMANDS[:] = [name for name in app if not name.startswith("-")]
 

@@ -1,0 +1,99 @@
+"""A study: many models measured, each one's row on the disk the moment it exists, resumable after any end."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from momos_compress.errors import MomosError
+from momos_compress.rows import Row, fingerprint, read_row, row_path, write_row
+from momos_compress.settings import StudySettings
+from momos_compress.study_events import Engine, Event
+from momos_compress.study_model import Job, recorded, revision_of, version
+
+CHECKS = 8
+"""Models whose revisions are asked for at a time when a study is resumed."""
+
+
+def run_study(
+    models: Sequence[str],
+    job: Job,
+    directory: Path,
+    engine: Engine,
+    *,
+    observe: Callable[[Event], None] = lambda event: None,
+) -> list[Row]:
+    """Measure the models and return their rows in order; ``directory/rows`` holds one file a model.
+
+    A row of an earlier run is kept if its fingerprint (model, revision, settings, version) is the same as now; a
+    failed one is tried again. Where the hub cannot say what a model's revision is now, the row's own is taken. A failed
+    model is a row; MomosError only where nothing can run: wrong settings, a directory in use or not writable.
+    """
+    _check(job.settings)
+    if not models:
+        raise MomosError("no models to study; name some, or a list of them")
+    with _only_here(directory):
+        kept = _kept(models, job.settings, directory)
+        for row in kept.values():
+            observe(Event("kept", row.model, row))
+        rows = dict(kept)
+        events = engine([model for model in models if model not in kept], job)
+        try:
+            for event in events:
+                if event.row is not None:
+                    write_row(directory, event.row)
+                    rows[event.model] = event.row
+                observe(event)
+        finally:
+            close = getattr(events, "close", None)
+            if close is not None:
+                close()
+    return [rows[model] for model in models]
+
+
+def _check(settings: StudySettings) -> None:
+    measures = settings.measures
+    if settings.seeds < 1:
+        raise MomosError(f"--seeds must be at least 1, not {settings.seeds}")
+    if not 1 <= measures.planes <= 16:
+        raise MomosError(f"--planes must lie in 1 to 16, not {measures.planes}")
+    if measures.percentile is not None and not 50 < measures.percentile <= 100:
+        raise MomosError(f"--percentile must lie above 50 and at most at 100, not {measures.percentile:g}")
+
+
+@contextlib.contextmanager
+def _only_here(directory: Path) -> Iterator[None]:
+    """Make the results directory, and hold it for this process alone."""
+    try:
+        (directory / "rows").mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise MomosError(f"{directory} is in use by another study; wait for it, or choose another with -o") from None
+    except OSError as error:
+        raise MomosError(f"{directory} cannot be used ({error.strerror or error}); choose another with -o") from error
+
+
+def _kept(models: Sequence[str], settings: StudySettings, directory: Path) -> dict[str, Row]:
+    """Rows of an earlier run that still hold."""
+    earlier = []
+    for model in models:
+        path = row_path(directory, model)
+        with contextlib.suppress(MomosError):  # a damaged row is measured again
+            if path.is_file() and (row := read_row(path)).status == "ok":
+                earlier.append(row)
+    record = recorded(settings)
+
+    def holds(row: Row) -> bool:
+        if row.fingerprint != fingerprint(row.model, row.revision, record, version()):
+            return False  # other settings or another version: no need to ask for the revision
+        try:
+            now = revision_of(row.model, settings)
+        except MomosError:
+            return True  # it cannot be measured again either
+        return now is None or now == row.revision
+
+    with ThreadPoolExecutor(CHECKS) as pool:
+        return {row.model: row for row, good in zip(earlier, pool.map(holds, earlier), strict=True) if good}
