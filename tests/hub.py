@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +77,35 @@ class LoopbackHub:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def environment(endpoint: str, home: Path, **more: str) -> dict[str, str]:
+    """This process's environment, empty as far as hubs, caches and proxies go, with a hub at ``endpoint``."""
+    ours = ("HF_", "HUGGING", "TRANSFORMERS_", "TORCH_HOME", "XDG_CACHE_HOME")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and not k.lower().endswith("_proxy")}
+    own = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "http_proxy": endpoint,
+        "https_proxy": endpoint,
+        "no_proxy": "127.0.0.1",
+    }
+    return {**kept, **own, **more}
+
+
+def momos(*arguments: str, endpoint: str, home: Path, directory: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in ``directory`` against the hub at ``endpoint``."""
+    directory.mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-m", "momos_cli", *arguments],
+        cwd=directory,
+        env=environment(endpoint, home, **more),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def sha256(content: bytes) -> str:

@@ -1,11 +1,9 @@
 """The command line against a hub on the loopback interface, through the real hub client."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from hub import COMMIT, LoopbackHub, sha256
+from hub import COMMIT, LoopbackHub, momos, sha256
 from torch import nn
 
 import momos_compress
@@ -49,32 +47,6 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bert.save_pretrained(directories[SHARDED], max_shard_size="40KB")
     assert len(list(directories[SHARDED].glob("*.safetensors"))) > 1
     return directories
-
-
-def momos(
-    *arguments: str, endpoint: str, home: Path, directory: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line with an empty environment as far as hubs, caches and proxies go."""
-    ours = ("HF_", "HUGGING", "TRANSFORMERS_", "TORCH_HOME", "XDG_CACHE_HOME")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and not k.lower().endswith("_proxy")}
-    own = {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "http_proxy": endpoint,
-        "https_proxy": endpoint,
-        "no_proxy": "127.0.0.1",
-    }
-    directory.mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "-m", "momos_cli", *arguments],
-        cwd=directory,
-        env={**kept, **own, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 @dataclass(frozen=True)

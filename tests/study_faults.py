@@ -1,0 +1,37 @@
+"""Sources that end badly, for the processes of a study; importing it registers them."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from momos_compress.sources import NamedSource, register_source
+
+
+def _killed() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def _crashed() -> NoReturn:
+    print("about to fall", file=sys.stderr)
+    os._exit(7)
+
+
+def _broken() -> NoReturn:
+    raise RuntimeError("an error of ours")
+
+
+def _slow() -> Path:
+    """Digits once a file named in the environment exists; until then its process stays in flight."""
+    while not Path(os.environ["MOMOS_TEST_GO"]).exists():
+        time.sleep(0.05)
+    from momos_zoo.digits import weights_path
+
+    return weights_path()
+
+
+for name, path in (("killed", _killed), ("crashed", _crashed), ("broken", _broken), ("slow", _slow)):
+    register_source(f"fault-{name}", NamedSource(path))
