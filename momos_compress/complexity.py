@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from momos_compress.bdm import bdm_of_counts, bdm_range, block_entropy, windowed_bdm_of_codes
+from momos_compress.bdm import bdm_and_entropy, bdm_range, windowed_bdm_of_codes
 from momos_compress.bits import CHUNK, BlockHistogram, block_codes, sign_bits
 from momos_compress.ctm import MATRIX_SIDE, STRING_LENGTH, matrix_complexities, string_complexities
 from momos_compress.errors import MomosError
@@ -169,14 +169,16 @@ def _figures(
     strings: np.ndarray, windowed: float, matrix: np.ndarray | None, planes: np.ndarray | None
 ) -> dict[str, Any]:
     """The fields of a Complexity that histograms of blocks give."""
-    some = bool(strings.any())
     table = matrix_complexities()
+    sign = bdm_and_entropy(strings, string_complexities()) if strings.any() else (None, None)
+    matrices = (None, None) if matrix is None else bdm_and_entropy(matrix, table)
+    by_plane = None if planes is None else [bdm_and_entropy(plane, table) for plane in planes]
     return {
-        "sign": bdm_of_counts(strings, string_complexities()) if some else None,
-        "sign_entropy": block_entropy(strings) if some else None,
+        "sign": sign[0],
+        "sign_entropy": sign[1],
         "windowed": windowed or None,
-        "matrix": None if matrix is None else bdm_of_counts(matrix, table),
-        "matrix_entropy": None if matrix is None else block_entropy(matrix),
-        "qubd": None if planes is None else tuple(bdm_of_counts(plane, table) for plane in planes),
-        "qubd_entropy": None if planes is None else tuple(block_entropy(plane) for plane in planes),
+        "matrix": matrices[0],
+        "matrix_entropy": matrices[1],
+        "qubd": None if by_plane is None else tuple(bdm for bdm, _ in by_plane),
+        "qubd_entropy": None if by_plane is None else tuple(entropy for _, entropy in by_plane),
     }

@@ -25,7 +25,8 @@ def _broken() -> NoReturn:
 
 
 def _slow() -> Path:
-    """Digits once a file named in the environment exists; until then its process stays in flight."""
+    """Digits once the file MOMOS_TEST_GO exists; until then its process stays in flight, and says so by a file."""
+    Path(f"{os.environ['MOMOS_TEST_GO']}.{os.getpid()}.here").touch()
     while not Path(os.environ["MOMOS_TEST_GO"]).exists():
         time.sleep(0.05)
     from momos_zoo.digits import weights_path
@@ -33,5 +34,6 @@ def _slow() -> Path:
     return weights_path()
 
 
-for name, path in (("killed", _killed), ("crashed", _crashed), ("broken", _broken), ("slow", _slow)):
+FAULTS = {"killed": _killed, "crashed": _crashed, "broken": _broken, "slow": _slow, "slow2": _slow, "slow3": _slow}
+for name, path in FAULTS.items():
     register_source(f"fault-{name}", NamedSource(path))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from momos_compress import MomosError
 from momos_compress.bdm import (
     WINDOW,
+    bdm_and_entropy,
     bdm_of_counts,
     bdm_range,
-    block_entropy,
     matrix_bdm,
     qubd,
     sign_bdm,
@@ -248,11 +248,14 @@ def test_the_range_is_reached_and_never_passed(blocks: int) -> None:
 
 
 def test_entropy_of_blocks() -> None:
-    assert block_entropy(np.array([4, 4, 0, 4, 4])) == 2
-    assert block_entropy(np.array([7, 0])) == 0
-    assert block_entropy(np.zeros(4, dtype=np.int64)) == 0
+    def entropy(counts: np.ndarray) -> float:
+        return bdm_and_entropy(counts, np.ones(len(counts)))[1]
+
+    assert entropy(np.array([4, 4, 0, 4, 4])) == 2
+    assert entropy(np.array([7, 0])) == 0
+    assert bdm_and_entropy(np.zeros(4, dtype=np.int64), np.ones(4)) == (0, 0)
     counts = np.random.default_rng(0).integers(0, 9, 4096)
-    assert block_entropy(counts) == pytest.approx(scipy.stats.entropy(counts, base=2), rel=1e-12)
+    assert entropy(counts) == pytest.approx(scipy.stats.entropy(counts, base=2), rel=1e-12)
 
 
 def test_the_table_of_matrices_is_complete_and_read_by_rows() -> None:
