@@ -85,7 +85,7 @@ def measure(
 ) -> Measurement:
     """Measure named tensors, one after another, in the order of the concatenation.
 
-    device: where bits are made; the figures are the same everywhere. MomosError names a tensor that holds NaN or
+    device: where bits are made. Every figure is the same everywhere, but for the last digits of the L2 norm. MomosError names a tensor that holds NaN or
     infinity, which no quantisation range spans.
     """
     meter = _Meter(settings or MeasureSettings())
