@@ -85,8 +85,8 @@ def measure(
 ) -> Measurement:
     """Measure named tensors, one after another, in the order of the concatenation.
 
-    device: where bits are made. Every figure is the same everywhere, but for the last digits of the L2 norm. MomosError names a tensor that holds NaN or
-    infinity, which no quantisation range spans.
+    device: where bits are made. Every figure is the same everywhere, but for the last digits of the L2 norm. MomosError
+    names a tensor that holds NaN or infinity, which no quantisation range spans.
     """
     meter = _Meter(settings or MeasureSettings())
     for name, tensor in tensors:

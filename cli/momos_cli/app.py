@@ -10,6 +10,7 @@ from momos_cli.exits import guarded
 from momos_cli.files import evaluate, export, inspect
 from momos_cli.options import COMMANDS
 from momos_cli.study import study
+from momos_cli.topology import topology
 
 app = App(
     name="momos-compress",
@@ -22,7 +23,7 @@ app.register_install_completion_command()
 
 
 app.default(compress)
-for command in (compress, inspect, evaluate, export, study):
+for command in (compress, inspect, evaluate, export, study, topology):
     app.command(command)
 COMMANDS[:] = [name for name in app if not name.startswith("-")]
 
