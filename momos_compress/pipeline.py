@@ -9,9 +9,10 @@ import torch
 from momos_compress.accuracy import Accuracy, evaluate
 from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
-from momos_compress.bdm import sign_bdm
+from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.container import CODEBOOK_DTYPES
+from momos_compress.ctm import STRING_LENGTH, string_complexities
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, project
 from momos_compress.motifs import backend, fit
@@ -109,6 +110,7 @@ def compress(
         bdm_baseline=bits_baseline,
         bdm_ratio_before=ratios[0],
         bdm_ratio_after=ratios[1],
+        bdm_ratio_range=_ratio_range(checkpoint, bits_baseline) if bits_baseline else None,
         baseline=baseline.note if baseline else None,
         accuracy_before=before.top1 if before else None,
         accuracy_after=after.top1 if after else None,
@@ -122,6 +124,13 @@ def compress(
         peak_memory_bytes=stages.peak_memory_bytes,
         provenance=checkpoint.provenance,
     )
+
+
+def _ratio_range(checkpoint: Checkpoint, bits_baseline: float) -> tuple[float, float]:
+    names = set(measured_names(checkpoint))
+    weights = sum(info.values for info in checkpoint.tensors.infos if info.name in names)
+    low, high = bdm_range(weights // STRING_LENGTH, string_complexities())
+    return low / bits_baseline, high / bits_baseline
 
 
 def _accuracy(model: torch.nn.Module, data: str, settings: Settings, stage: str, tell: Progress) -> Accuracy:

@@ -13,7 +13,8 @@ class Report:
     """What a run did. Sizes in bytes, BDM in bits, accuracies in per cent.
 
     relative_distortion: squared error over energy, both over the compressed parameters. ratio: source over file.
-    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not.
+    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not. bdm_ratio_range: the least and the
+    greatest BDM ratio that weights of this number can have against this baseline.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Report:
     bdm_baseline: float | None
     bdm_ratio_before: float | None
     bdm_ratio_after: float | None
+    bdm_ratio_range: tuple[float, float] | None
     baseline: str | None
     accuracy_before: float | None
     accuracy_after: float | None

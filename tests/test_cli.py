@@ -1,6 +1,7 @@
 """The command line in-process: what it prints, where, and with which exit code."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from momos_cli import app as cli
 from momos_compress import load_file
+from momos_compress.ctm import string_complexities
 
 REQUIRED = {
     "source", "parameters", "blocks", "k", "s", "source_bytes", "file_bytes", "ratio", "bits_per_weight",
@@ -48,6 +50,11 @@ def test_the_demo_reports_everything_and_accuracy(
     assert report["bits_per_weight"] == pytest.approx(8 * size / 75_002)
     assert report["ratio"] == pytest.approx(report["source_bytes"] / size)
     assert 0.9 < report["bdm_ratio_before"] < 1
+    # 6,250 blocks: between one block over and over, and all 4,096 of them evenly.
+    table = string_complexities()
+    most = table.sum() + 2154 * math.log2(2) + 1942 * math.log2(1)
+    limits = [(table.min() + math.log2(6250)) / report["bdm_baseline"], most / report["bdm_baseline"]]
+    assert report["bdm_ratio_range"] == pytest.approx(limits, rel=1e-12)
     names = [stage["name"] for stage in report["stages"]]
     assert names[0] == "load"
     assert {"fit", "assign", "write", "read back"} <= set(names)

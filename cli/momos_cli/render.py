@@ -42,7 +42,10 @@ def show_report(report: Report) -> None:
     ]
     if report.bdm_before is not None:
         rows += [
-            ("BDM ratio", f"{_figure(report.bdm_ratio_before)} before, {_figure(report.bdm_ratio_after)} after"),
+            (
+                "BDM ratio",
+                f"{_figure(report.bdm_ratio_before)} before, {_figure(report.bdm_ratio_after)} after{_range(report)}",
+            ),
             ("baseline", str(report.baseline)),
         ]
     if report.accuracy_before is not None and report.accuracy_after is not None:
@@ -81,6 +84,11 @@ def _distortion(report: Report) -> str:
 
 def _figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.5f}"
+
+
+def _range(report: Report) -> str:
+    found = report.bdm_ratio_range
+    return "" if found is None else f"; possible at this size: {found[0]:.5f} to {found[1]:.5f}"
 
 
 def _device(report: Report) -> str:

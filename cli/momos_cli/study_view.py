@@ -71,7 +71,9 @@ class StudyProgress:
             Text(f"  {one_line(model, 60)}  {duration(now - since)}", style="dim")
             for model, since in list(self._in_flight.items())[:8]
         ]
-        return Group(ProgressBar(self._total, self._done, width=40), Text("; ".join(parts)), *flights)
+        bar = Table.grid()  # a bar alone ends no line
+        bar.add_row(ProgressBar(self._total, self._done, width=40))
+        return Group(bar, Text("; ".join(parts)), *flights)
 
 
 def show_rows(rows: Sequence[Row], measure: Measure, directory: Path) -> None:
