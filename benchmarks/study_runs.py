@@ -1,6 +1,6 @@
 """The tables of reports/study.md: a study of every real checkpoint at hand, or the control over random weights.
 
-    python benchmarks/study_runs.py real [--data ../shared/data] [--seeds 5] [--out DIR]
+    python benchmarks/study_runs.py real [--data ../shared/data] [--seeds 3] [--out DIR]
     python benchmarks/study_runs.py control [--seeds 3] [--workers 2] [--out DIR]
 
 Runs `momos-compress study` into DIR (which is resumed if it is there) and prints Markdown. `real`: the demo, the
@@ -98,14 +98,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("real", "control"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out")
     options = parser.parse_args()
     real = options.what == "real"
     out = options.out or f"study-{options.what}"
     words = [*real_models(options.data), "--rates", "all"] if real else ["--no-pretrained", "--rates", "none"]
-    words += ["--seeds", str(options.seeds or (5 if real else 3)), "--workers", str(options.workers), "-o", out]
+    words += ["--seeds", str(options.seeds), "--workers", str(options.workers), "-o", out]
     done = subprocess.run([sys.executable, "-m", "momos_cli", "study", *words], stdout=subprocess.PIPE, check=False)
     if done.returncode:
         print(f"exit code {done.returncode}", file=sys.stderr)

@@ -13,10 +13,9 @@ from typing import Any, Literal, get_args
 from momos_compress.atomic import atomic_writer
 from momos_compress.complexity import Complexity
 from momos_compress.errors import MomosError, one_line
-from momos_compress.settings import Measure
+from momos_compress.settings import BaselineKind, Measure
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
-BaselineKind = Literal["reinitialised", "shuffled"]
 BASELINES: tuple[BaselineKind, ...] = get_args(BaselineKind)
 
 
@@ -150,7 +149,8 @@ def fingerprint(model: str, revision: str | None, settings: Mapping[str, Any], v
 def row_path(directory: Path, model: str) -> Path:
     """Where the row of ``model`` lies in a results directory: a readable name, made unique by a digest."""
     stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in model.rstrip("/").split("/")[-1])[:80]
-    return directory / "rows" / f"{stem.lstrip('.')}.{hashlib.sha256(model.encode()).hexdigest()[:8]}.json"
+    digest = hashlib.sha256(model.encode(errors="surrogatepass")).hexdigest()[:8]
+    return directory / "rows" / f"{stem.lstrip('.')}.{digest}.json"
 
 
 def write_row(directory: Path, row: Row) -> None:

@@ -37,6 +37,7 @@ class Settings:
 
 Measure = Literal["sign", "windowed", "matrix", "qubd"]
 Rates = Literal["none", "sign", "all"]
+BaselineKind = Literal["reinitialised", "shuffled"]
 
 
 @dataclass(frozen=True)

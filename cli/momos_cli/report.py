@@ -1,0 +1,45 @@
+"""``report``: the page, the figures and the CSV of a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from momos_cli.options import Json, Output, print_json, warn
+from momos_compress.settings import BaselineKind, Measure
+
+
+def report(
+    results: Annotated[str, Parameter(name="RESULTS_DIR", help="A directory that study wrote.")],
+    /,
+    *,
+    output: Output = None,
+    measure: Annotated[Measure, Parameter(help="The ratio that Figure 2 shows first.")] = "sign",
+    baseline: Annotated[BaselineKind, Parameter(help="The copies that a model is compared with.")] = "reinitialised",
+    model: Annotated[str | None, Parameter(help="Whose layers are shown; the least ratio's where absent.")] = None,
+    json_: Json = False,
+) -> None:
+    """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it that needs no network."""
+    from momos_compress.report import write_report
+    from momos_compress.units import binary_size
+
+    written = write_report(
+        Path(results), None if output is None else Path(output), measure=measure, baseline=baseline, model=model
+    )
+    warn(written.warnings)
+    if json_:
+        print_json(
+            {
+                "source": results,
+                "page": str(written.page),
+                "page_bytes": written.page.stat().st_size,
+                "csv": str(written.csv),
+                "figures": [str(path) for path in written.figures],
+                "ok": written.ok,
+                "failed": written.failed,
+                "warnings": list(written.warnings),
+            }
+        )
+    else:
+        size = binary_size(written.page.stat().st_size)
+        print(f"{results}: {written.ok} measured, {written.failed} failed -> {written.page} ({size})")

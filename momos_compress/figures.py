@@ -1,0 +1,225 @@
+"""The charts of a report as Vega-Lite specifications (extra: report)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from momos_compress.report_correlation import Correlations
+from momos_compress.report_data import BASELINE_LABELS, LAYER_LABELS, MEASURE_LABELS, OTHER, significant
+from momos_compress.report_render import COLOURS, OTHER_COLOUR, WIDTH, Spec
+from momos_compress.settings import BaselineKind, Measure
+
+Records = Sequence[Mapping[str, Any]]
+
+NAMED_MODELS = 20
+"""Up to so many models the axis of ranks shows names."""
+
+_LEAST_SPAN = 1e-7
+"""Least height of an axis of ratios: doubles and their labels can still tell its ticks apart."""
+
+
+def figure2(
+    records: Records, families: Sequence[str], measure: Measure, baseline: BaselineKind, over: str, seeds: str
+) -> Spec:
+    """Figure 2 of arXiv 2602.14896: the BDM ratio of each model, by rank. records: ``report_data.rank_records``."""
+    lows, highs = ([record[key] for record in records] for key in ("low", "high"))
+    ratio_title = f"BDM ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
+    y = _ratio_axis(ratio_title, lows, highs)
+    base = _chart("models").encode(
+        x=_rank_axis(len(records)),
+        tooltip=[
+            alt.Tooltip("model:N", title="model"),
+            alt.Tooltip("its_family:N", title="family"),
+            alt.Tooltip("parameters:Q", title="parameters", format=","),
+            alt.Tooltip("rank:Q", title="rank"),
+            alt.Tooltip("ratio_text:N", title="ratio"),
+            alt.Tooltip("possible:N", title="possible 1-D sign ratio"),
+        ],
+    )
+    # The bars lie over the points and have the ink's colour: a large network's point is larger than its spread.
+    bars = base.mark_rule(style="spread").encode(y=alt.Y("low:Q", **y), y2="high:Q")
+    points = base.mark_point(filled=True, opacity=0.85).encode(
+        y=alt.Y("ratio:Q", **y),
+        color=_by_family(families),
+        size=_by_parameters([record["parameters"] for record in records]),
+    )
+    title = f"BDM ratio of {len(records)} {'model' if len(records) == 1 else 'models'}: {MEASURE_LABELS[measure]}"
+    chart = alt.layer(_reference(**y), points, bars, height=380)
+    subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; points: mean of {seeds}; bars: least to greatest; "
+    return _spec(chart, title, f"{subtitle}dashed: as complex as the copies", models=records, one=[{}])
+
+
+def qubd_planes(records: Records, medians: Records, families: Sequence[str], baseline: BaselineKind, over: str) -> Spec:
+    """QuBD's ratio at each bit-plane, one line a model, and their median. records: ``report_data.plane_records``."""
+    # Not nearest=True: Vega-Lite 6.4 then shows tooltips of undefined values. A wide line nobody sees is hit instead.
+    hovered = alt.selection_point(name="hovered", fields=["key"], on="pointerover", clear="pointerout", empty=False)
+    ratios = [record["ratio"] for record in records]
+    ratio_title = f"QuBD ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
+    y = _ratio_axis(ratio_title, ratios, ratios)
+    plane = alt.X(
+        "plane:O", title="bit-plane (1 = most significant)", axis=alt.Axis(labelAngle=0), scale=alt.Scale(padding=0.3)
+    )
+    base = _chart("models").encode(x=plane, y=alt.Y("ratio:Q", **y), color=_by_family(families), detail="key:N")
+    lines = base.mark_line(interpolate="linear").encode(
+        opacity=alt.condition(hovered, alt.value(1), alt.value(0.35)),
+        strokeWidth=alt.condition(hovered, alt.value(3), alt.value(1.2)),
+    )
+    model = alt.Tooltip("model:N", title="model")
+    wide = base.mark_line(strokeWidth=6, opacity=0).encode(tooltip=[model]).add_params(hovered)
+    points = base.mark_point(filled=True).encode(
+        size=alt.condition(hovered, alt.value(110), alt.value(28)),
+        opacity=alt.condition(hovered, alt.value(1), alt.value(0.7)),
+        tooltip=[model, alt.Tooltip("plane:O", title="plane"), alt.Tooltip("ratio_text:N", title="ratio")],
+    )
+    middle = _chart("medians").encode(x=plane, y=alt.Y("median:Q", **y))
+    median_tooltip = [
+        alt.Tooltip("plane:O", title="plane"),
+        alt.Tooltip("median:Q", title="median ratio", format=".6f"),
+        alt.Tooltip("models:Q", title="models"),
+    ]
+    chart = alt.layer(
+        _reference(**y),
+        lines,
+        middle.mark_line(style="median-line"),
+        wide,
+        points,
+        middle.mark_point(filled=True, shape="diamond", style="median-point").encode(tooltip=median_tooltip),
+        height=380,
+    )
+    models = len({record["key"] for record in records})
+    subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; a thin line for each of {models} "
+    subtitle += f"{'model' if models == 1 else 'models'}; thick line with diamonds: median; dashed: 1"
+    return _spec(chart, "QuBD ratio by bit-plane", subtitle, models=records, medians=medians, one=[{}])
+
+
+def layer_profile(records: Records, model: str, baseline: BaselineKind, over: str) -> Spec:
+    """Ratios of one model's tensors in the network's order, a panel a measure. records: ``profile_records``."""
+    panels = []
+    keys = list(LAYER_LABELS)
+    for key in keys:
+        last = key == keys[-1]
+        x = alt.X(
+            "order:Q",
+            title="tensor, in the network's order (number)" if last else None,
+            axis=alt.Axis(tickMinStep=1, labels=last, labelExpr="datum.value < 1 ? '' : datum.label", grid=False),
+            scale=alt.Scale(zero=False, nice=False, padding=10),
+        )
+        y = _ratio_axis([LAYER_LABELS[key], "ratio (bits / bits)"])
+        base = alt.Chart().encode(x=x, y=alt.Y(f"{key}:Q", **y))
+        tooltip = [alt.Tooltip("order:Q", title="tensor"), alt.Tooltip("name:N"), alt.Tooltip("shape:N")]
+        tooltip += [alt.Tooltip(f"{one}:Q", title=f"{LAYER_LABELS[one]} ratio", format=".6~r") for one in keys]
+        panels.append(
+            alt.layer(
+                _reference(**y),
+                base.mark_line(style="profile-line"),
+                base.mark_point(filled=True, style="profile-point").encode(tooltip=tooltip),
+                height=130,
+                width=WIDTH,
+            )
+        )
+    chart = alt.vconcat(*panels, data=_named("layers"), spacing=14)
+    subtitle = f"{over} over the mean of {BASELINE_LABELS[baseline]} copies; "
+    subtitle += "tensors of two or more dimensions with sides of at least 4; dashed: 1"
+    return _spec(chart, f"BDM ratio by layer: {model}", subtitle, layers=records, one=[{}])
+
+
+def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
+    """Spearman's coefficients as a heatmap with their values."""
+    order = list(found.labels)
+    base = _chart("pairs").encode(
+        x=alt.X("column:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40, orient="bottom")),
+        y=alt.Y("row:N", sort=order, title=None),
+    )
+    colour = alt.Color(
+        "rho:Q",
+        title="Spearman's rho (no unit)",
+        scale=alt.Scale(domain=[-1, 1], scheme="blueorange"),
+        legend=alt.Legend(orient="right", gradientLength=220, tickCount=5, titleLimit=220, titleOrient="right"),
+    )
+    tooltip = [
+        alt.Tooltip("row:N", title="figure"),
+        alt.Tooltip("column:N", title="with"),
+        alt.Tooltip("rho:Q", title="rho", format=".3f"),
+        alt.Tooltip("n:Q", title="models"),
+    ]
+    cells = base.mark_rect().encode(color=colour, tooltip=tooltip)
+    strong = alt.condition("abs(datum.rho) > 0.65", alt.value("#ffffff"), alt.value("#1f2328"))
+    words = base.mark_text(fontSize=11).encode(text=alt.Text("rho:Q", format=".2f"), color=strong)
+    counts = sorted({cell["n"] for cell in found.cells})
+    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}, by pair"
+    chart = alt.layer(cells, words, height=32 * len(order), width=min(WIDTH - 220, 62 * len(order)))
+    subtitle = f"Spearman's rank correlation over models, {n}; ratios over {BASELINE_LABELS[baseline]} copies"
+    known = [cell for cell in found.cells if cell["rho"] is not None]
+    return _spec(chart, "Do the measures agree?", subtitle, pairs=known)
+
+
+def _spec(
+    chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart, title: str, subtitle: str, **data: Records
+) -> Spec:
+    """The specification with its data by name, each once; its width is left to who shows it.
+
+    The data come in afterwards: altair would check every record against its schema.
+    """
+    titled = chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title}. {subtitle}")
+    spec: Spec = titled.to_dict()
+    spec.pop("config", None)
+    return spec | {"datasets": {name: [dict(record) for record in records] for name, records in data.items()}}
+
+
+def _named(name: str) -> alt.NamedData:
+    return alt.NamedData(name=name)
+
+
+def _chart(name: str) -> alt.Chart:
+    return alt.Chart(_named(name))
+
+
+def _reference(**y: Any) -> alt.Chart:
+    rule: alt.Chart = _chart("one").mark_rule(style="reference").encode(y=alt.YDatum(1, **y))
+    return rule
+
+
+def _ratio_axis(
+    title: str | list[str], lows: Sequence[float] | None = None, highs: Sequence[float] = ()
+) -> dict[str, Any]:
+    """What every layer must say of its axis of ratios: a layer that says nothing would have it start at 0.
+
+    Without ratios the axis spans whatever data the chart is given, as the page's script exchanges them.
+    """
+    fixed: dict[str, Any] = {"padding": 8} if lows is None else {"domain": _domain(lows, highs)}
+    scale = alt.Scale(nice=False, zero=False, **fixed)
+    return {"title": title, "scale": scale, "axis": alt.Axis(grid=True, tickCount=6)}
+
+
+def _by_parameters(parameters: Sequence[int]) -> alt.Size:
+    most = significant(max(parameters), 1)
+    shown = sorted({significant(most * share, 1) for share in (0.1, 0.4, 1)})
+    return alt.Size(
+        "parameters:Q",
+        scale=alt.Scale(type="linear", domain=[0, max(*parameters, most)], range=[30, 420]),
+        legend=alt.Legend(
+            title="parameters", values=shown, labelExpr="format(datum.value, '~s')", symbolFillColor=OTHER_COLOUR
+        ),
+    )
+
+
+def _by_family(families: Sequence[str]) -> alt.Color:
+    colours = [OTHER_COLOUR if family == OTHER else COLOURS[index] for index, family in enumerate(families)]
+    return alt.Color("family:N", scale=alt.Scale(domain=list(families), range=colours), title="family")
+
+
+def _rank_axis(models: int) -> alt.X:
+    if models <= NAMED_MODELS:
+        axis = alt.Axis(labelAngle=-35, labelLimit=150)
+        return alt.X("label:N", sort=None, title="model, by rank (1 = least ratio)", axis=axis)
+    scale = alt.Scale(domain=[0.2, models + 0.8], nice=False)
+    axis = alt.Axis(tickMinStep=1, format="d", grid=False)
+    return alt.X("rank:Q", title="rank of the model (1 = least ratio)", scale=scale, axis=axis)
+
+
+def _domain(lows: Sequence[float], highs: Sequence[float]) -> list[float]:
+    """An axis that spans the ratios and 1, with room around them; never from 0, where no ratio lies."""
+    low, high = min(1.0, *lows), max(1.0, *highs)
+    room = max(0.06 * (high - low), _LEAST_SPAN / 2)
+    return [low - room, high + room]

@@ -1,0 +1,136 @@
+"""A report on a study: a self-contained page, the figures as PNG and SVG, and all rows as CSV."""
+
+import csv
+import difflib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from momos_compress.atomic import atomic_writer
+from momos_compress.errors import MomosError, one_line
+from momos_compress.report_data import best_with_layers, check_row, profile_layers
+from momos_compress.report_words import cautions
+from momos_compress.rows import BASELINES, MEASURES, Row, columns, read_rows
+from momos_compress.settings import BaselineKind, Measure
+
+if TYPE_CHECKING:
+    from momos_compress.report_page import Subject
+
+FIGURES = ("figure2", "qubd_planes", "layers", "correlation")
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What a report wrote. figures: PNG and SVG of each chart that there is. warnings: what to be careful of, and which
+    charts were left out for which reason.
+    """
+
+    page: Path
+    csv: Path
+    figures: tuple[Path, ...]
+    warnings: tuple[str, ...]
+    ok: int
+    failed: int
+
+
+def write_report(
+    directory: Path,
+    output: Path | None = None,
+    *,
+    measure: Measure = "sign",
+    baseline: BaselineKind = "reinitialised",
+    model: str | None = None,
+) -> ReportFiles:
+    """Report on the rows of a results directory, into ``output`` (its subdirectory "report" where None).
+
+    measure, baseline: which ratio Figure 2 shows as PNG and SVG, and the page at first. model: whose layers are shown;
+    None takes the measured one of the least ratio. The same rows give the same bytes. Nothing is written before all is
+    made, and figures of an earlier report that there are no longer are removed. MomosError where there are no measured
+    rows, ``model`` is none of them, or the extra "report" is not installed.
+    """
+    for name, value, known in (("measure", measure, MEASURES), ("baseline", baseline, BASELINES)):
+        if value not in known:
+            raise MomosError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
+    rows = [check_row(row) for row in read_rows(directory)]
+    good = [row for row in rows if row.status == "ok"]
+    if not good:
+        first = one_line(rows[0].error, 120)
+        raise MomosError(f"{directory}: no row was measured, all {len(rows)} failed; the first: {first}")
+    report_page, report_render = _drawing()
+    subject = report_page.Subject(rows, measure, baseline, _profiled(good, model, measure, baseline))
+    drawn, left_out = _figures(subject)
+    warnings = [*cautions(rows), *left_out]
+    contents: dict[str, bytes] = {
+        "index.html": report_page.page(subject, cautions(rows)).encode("utf-8", "backslashreplace"),
+        "rows.csv": _csv(rows),
+    }
+    for name, spec in drawn.items():
+        contents |= {f"{name}.png": report_render.render_png(spec), f"{name}.svg": report_render.render_svg(spec)}
+    target = directory / "report" if output is None else output
+    _write(target, contents)
+    paths = {name: target / name for name in contents}
+    pictures = tuple(path for path in paths.values() if path.suffix in (".png", ".svg"))
+    failed = len(rows) - len(good)
+    return ReportFiles(paths["index.html"], paths["rows.csv"], pictures, tuple(warnings), len(good), failed)
+
+
+def _drawing() -> tuple[Any, Any]:
+    """The modules that need the extra."""
+    try:
+        from momos_compress import report_page, report_render
+    except ImportError as error:
+        if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
+            raise MomosError(f"a report needs {error.name}; pip install 'momos-compress[report]'") from error
+        raise
+    return report_page, report_render
+
+
+def _profiled(good: Sequence[Row], model: str | None, measure: Measure, baseline: BaselineKind) -> Row | None:
+    if model is None:
+        return best_with_layers(good, measure, baseline)
+    named = {row.model: row for row in good}
+    if model not in named:
+        close = difflib.get_close_matches(model, named, 3, 0.3) or sorted(named)[:3]
+        hint = ", ".join(one_line(name, 60) for name in close)
+        raise MomosError(f"--model {one_line(model, 80)!r} is no measured model of this study; close ones: {hint}")
+    if not profile_layers(named[model]):
+        raise MomosError(f"--model {one_line(model, 80)!r} has no tensors with a 2-D measure; choose another")
+    return named[model]
+
+
+def _figures(subject: "Subject") -> tuple[dict[str, Any], list[str]]:
+    """The charts that there are, and why the others are not."""
+    correlation, reason, _ = subject.correlation(subject.baseline)
+    charts = {
+        "figure2": (subject.figure2(subject.measure, subject.baseline), f"no model has the {subject.measure} ratio"),
+        "qubd_planes": (subject.planes(subject.baseline), "no model has QuBD's ratios"),
+        "layers": (subject.layers(subject.baseline), "no measured model has tensors with a 2-D measure"),
+        "correlation": (correlation, reason),
+    }
+    drawn = {name: chart for name, (chart, _) in charts.items() if chart is not None}
+    return drawn, [f"{name} is left out: {why}" for name, (chart, why) in charts.items() if chart is None]
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    records = columns(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _write(target: Path, contents: dict[str, bytes]) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MomosError(f"the directory {str(target)!r} cannot be made ({reason}); choose another with -o") from error
+    for name, content in contents.items():
+        with atomic_writer(target / name) as file:
+            file.write(content)
+    for stale in (f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")):
+        if stale not in contents:
+            (target / stale).unlink(missing_ok=True)
