@@ -17,7 +17,7 @@ from pathlib import Path
 
 from _common import machine
 
-from momos_compress.rows import BASELINES, MEASURES, Ratio, Row, read_rows
+from momos_compress.study.rows import BASELINES, MEASURES, Ratio, Row, read_rows
 
 
 def real_models(data: Path) -> list[str]:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from momos_compress import MomosError
-from momos_compress.ray_engine import run_ray
-from momos_compress.rows import Row
 from momos_compress.settings import MeasureSettings, StudySettings
-from momos_compress.study import run_study
-from momos_compress.study_events import Event
-from momos_compress.study_model import Job, study_model
+from momos_compress.study.events import Event
+from momos_compress.study.model import Job, study_model
+from momos_compress.study.ray_engine import run_ray
+from momos_compress.study.rows import Row
+from momos_compress.study.run import run_study
 
 JOB = Job(
     StudySettings(seeds=1, measures=MeasureSettings(planes=2, rates="none")), imports=("momos_zoo", "study_faults")

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 from momos_compress import MomosError
-from momos_compress.local_engine import run_local
-from momos_compress.rows import Row, read_row, row_path
 from momos_compress.settings import MeasureSettings, StudySettings
-from momos_compress.study import run_study
-from momos_compress.study_events import Event
-from momos_compress.study_model import Job, failed_row, study_model
+from momos_compress.study.events import Event
+from momos_compress.study.local_engine import run_local
+from momos_compress.study.model import Job, failed_row, study_model
+from momos_compress.study.rows import Row, read_row, row_path
+from momos_compress.study.run import run_study
 
 QUICK = StudySettings(seeds=2, measures=MeasureSettings(planes=2, rates="none"))
 JOB = Job(QUICK, imports=("momos_zoo",))
@@ -100,7 +100,7 @@ def test_a_second_run_measures_only_what_changed(
     assert engine.asked == ["digits"]
     run_study(["digits"], replace(JOB, settings=replace(QUICK, seeds=1, device="cpu")), out, engine)
     assert engine.asked == []  # where it was computed does not matter
-    monkeypatch.setattr("momos_compress.study.version", lambda: "next")
+    monkeypatch.setattr("momos_compress.study.run.version", lambda: "next")
     run_study(["digits"], replace(JOB, settings=replace(QUICK, seeds=1)), out, engine)
     assert engine.asked == ["digits"]
 
@@ -110,7 +110,7 @@ def test_rows_hold_where_nobody_can_tell_the_revision(
 ) -> None:
     engine = Here()
     run_study(files, JOB, tmp_path / "out", engine)
-    monkeypatch.setattr("momos_compress.study.revision_of", lambda model, settings: None)
+    monkeypatch.setattr("momos_compress.study.run.revision_of", lambda model, settings: None)
     run_study(files, JOB, tmp_path / "out", engine)
     assert engine.asked == []
 

@@ -13,7 +13,7 @@ import timm
 import torch
 from hub import COMMIT, LoopbackHub, environment, momos
 
-from momos_compress.rows import Row, read_rows
+from momos_compress.study.rows import Row, read_rows
 from momos_compress.timm_source import from_timm_name
 
 NAMES = ("test_vit.r160_in1k", "test_resnet.r160_in1k", "test_efficientnet.r160_in1k", "test_convnext.r160_in1k")

@@ -7,7 +7,17 @@ import pytest
 
 from momos_compress import MomosError
 from momos_compress.complexity import Complexity
-from momos_compress.rows import MEASURES, LayerRow, Row, columns, fingerprint, read_row, read_rows, row_path, write_row
+from momos_compress.study.rows import (
+    MEASURES,
+    LayerRow,
+    Row,
+    columns,
+    fingerprint,
+    read_row,
+    read_rows,
+    row_path,
+    write_row,
+)
 
 
 def complexity(factor: float = 1.0, **fields: object) -> Complexity:

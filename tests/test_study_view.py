@@ -9,8 +9,8 @@ from test_study_rows import complexity, row
 
 from momos_cli import study_view
 from momos_cli.study_view import StudyProgress, show_rows
-from momos_compress.rows import Row
-from momos_compress.study_events import Event
+from momos_compress.study.events import Event
+from momos_compress.study.rows import Row
 
 FAILED = Row("gone", "failed", "f", "1", error="why")
 

@@ -18,16 +18,16 @@ from momos_cli.exits import guarded
 from momos_cli.trace import trace
 from momos_compress import MomosError
 from momos_compress.bdm import matrix_bdm, sign_bdm, windowed_bdm
-from momos_compress.trace import Trace, trace_runs
-from momos_compress.trace_curves import curves_of
-from momos_compress.trace_figure import curves_figure
-from momos_compress.trace_files import find_runs, step_of
-from momos_compress.trace_page import page
-from momos_compress.trace_points import MEASURES, Point, Run, group_of
-from momos_compress.trace_results import prepare, write_results
-from momos_compress.trace_settings import TraceSettings
-from momos_compress.trace_statistics import correlate, estimate, groups, interval, verdict
-from momos_compress.trace_tables import FILES
+from momos_compress.trace.curves import curves_of
+from momos_compress.trace.figure import curves_figure
+from momos_compress.trace.files import find_runs, step_of
+from momos_compress.trace.page import page
+from momos_compress.trace.points import MEASURES, Point, Run, group_of
+from momos_compress.trace.results import prepare, write_results
+from momos_compress.trace.run import Trace, trace_runs
+from momos_compress.trace.settings import TraceSettings
+from momos_compress.trace.statistics import correlate, estimate, groups, interval, verdict
+from momos_compress.trace.tables import FILES
 from momos_zoo import training_runs
 
 STEPS = (0, 1, 4, 9, 16)
@@ -436,7 +436,7 @@ def test_json_without_the_extra(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = write_run(tmp_path / "net")
-    monkeypatch.setattr("momos_compress.trace_results.find_spec", lambda name: None)
+    monkeypatch.setattr("momos_compress.trace.results.find_spec", lambda name: None)
     code, out, err = cli(capsys, run, "-o", tmp_path / "out", "--json", "--resamples", "9")
     assert (code, err) == (0, "")
     record = json.loads(out)

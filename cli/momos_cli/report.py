@@ -20,7 +20,7 @@ def report(
     json_: Json = False,
 ) -> None:
     """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it that needs no network."""
-    from momos_compress.report import write_report
+    from momos_compress.report.write import write_report
     from momos_compress.units import binary_size
 
     written = write_report(

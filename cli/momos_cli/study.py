@@ -13,7 +13,7 @@ from momos_compress.errors import MomosError
 from momos_compress.settings import Measure, MeasureSettings, Rates, StudySettings
 
 if TYPE_CHECKING:
-    from momos_compress.rows import Row
+    from momos_compress.study.rows import Row
 
 FAILED = 1
 """Exit code where models failed; the others' rows are there."""
@@ -62,14 +62,14 @@ def study(
     """Measure the complexity of many models against re-initialised and shuffled copies; one row a model, resumable."""
     import momos_zoo
     from momos_cli.study_view import StudyProgress, show_rows
-    from momos_compress.download_cache import parse_size
-    from momos_compress.local_engine import run_local
-    from momos_compress.model_list import expand
-    from momos_compress.ray_engine import run_ray
-    from momos_compress.rows import columns
-    from momos_compress.study import run_study
-    from momos_compress.study_events import Engine
-    from momos_compress.study_model import Job
+    from momos_compress.study.download_cache import parse_size
+    from momos_compress.study.events import Engine
+    from momos_compress.study.local_engine import run_local
+    from momos_compress.study.model import Job
+    from momos_compress.study.model_list import expand
+    from momos_compress.study.ray_engine import run_ray
+    from momos_compress.study.rows import columns
+    from momos_compress.study.run import run_study
 
     settings = StudySettings(
         seeds=seeds,

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from momos_cli.render import console
 from momos_compress.errors import one_line
-from momos_compress.rows import Ratio, Row
 from momos_compress.settings import Measure
-from momos_compress.study_events import Event
+from momos_compress.study.events import Event
+from momos_compress.study.rows import Ratio, Row
 from momos_compress.units import binary_size, duration
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from momos_cli.options import Json, Quiet, Whole, print_json, warn
-from momos_compress.trace_settings import TraceSettings
+from momos_compress.trace.settings import TraceSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from momos_compress.trace import Trace
-    from momos_compress.trace_statistics import Correlation
+    from momos_compress.trace.run import Trace
+    from momos_compress.trace.statistics import Correlation
 
 DEFAULTS = TraceSettings()
 
@@ -51,9 +51,9 @@ def trace(
     """Measure the checkpoints of training runs, and correlate BDM and entropy with the loss."""
     import momos_zoo  # noqa: F401  registers the architectures that timm lacks
     from momos_cli.progress import StageProgress
-    from momos_compress.trace import trace_runs
-    from momos_compress.trace_results import prepare, write_results
-    from momos_compress.trace_tables import record
+    from momos_compress.trace.results import prepare, write_results
+    from momos_compress.trace.run import trace_runs
+    from momos_compress.trace.tables import record
 
     settings = TraceSettings(
         metrics=metrics, metric=metric, from_step=from_step, planes=planes, resamples=resamples, seed=seed
@@ -91,7 +91,7 @@ def _table(title: str) -> "Table":
 
 def _correlations(found: "Trace") -> Iterator["Table"]:
     """A table for each group and metric: a row for each measure, with Pearson's and Spearman's mean and interval."""
-    from momos_compress.trace_tables import LABELS, interval_text, notes_of, window_label
+    from momos_compress.trace.tables import LABELS, interval_text, notes_of, window_label
 
     for (group, metric), items in groupby(found.correlations, key=lambda each: (each.group, each.metric)):
         windows = {window: {each.measure: each for each in part} for window, part in groupby(items, lambda e: e.window)}
@@ -115,8 +115,8 @@ def _correlations(found: "Trace") -> Iterator["Table"]:
 
 def _where(items: Sequence["Correlation"], found: "Trace") -> str:
     """Which rows and columns of a table a note is about."""
-    from momos_compress.trace_points import MEASURES
-    from momos_compress.trace_tables import LABELS, window_label
+    from momos_compress.trace.points import MEASURES
+    from momos_compress.trace.tables import LABELS, window_label
 
     measures = list(dict.fromkeys(each.measure for each in items))
     windows = list(dict.fromkeys(each.window for each in items))
@@ -129,8 +129,8 @@ def _where(items: Sequence["Correlation"], found: "Trace") -> str:
 
 def _differences(found: "Trace") -> Iterator["Table"]:
     """A table for each group and metric: each BDM against each entropy, with a verdict in words."""
-    from momos_compress.trace_statistics import verdict
-    from momos_compress.trace_tables import LABELS, interval_text, window_label
+    from momos_compress.trace.statistics import verdict
+    from momos_compress.trace.tables import LABELS, interval_text, window_label
 
     for (group, metric), items in groupby(found.differences, key=lambda each: (each.group, each.metric)):
         what = f"{group}: is BDM closer to {metric} than entropy is?"

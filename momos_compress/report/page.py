@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, get_args
 
-from momos_compress import figures
-from momos_compress.report_correlation import correlations
-from momos_compress.report_data import (
+from momos_compress.report import figures
+from momos_compress.report.correlation import correlations
+from momos_compress.report.data import (
     BASELINE_LABELS,
     MEASURE_LABELS,
     families,
@@ -23,11 +23,11 @@ from momos_compress.report_data import (
     profile_records,
     rank_records,
 )
-from momos_compress.report_render import Scheme, Spec, javascript, theme
-from momos_compress.report_table import failures, table
-from momos_compress.report_words import facts, measured_over, seeds_of, summary
-from momos_compress.rows import BASELINES, MEASURES, Row
+from momos_compress.report.render import Scheme, Spec, javascript, theme
+from momos_compress.report.table import failures, table
+from momos_compress.report.words import facts, measured_over, seeds_of, summary
 from momos_compress.settings import BaselineKind, Measure
+from momos_compress.study.rows import BASELINES, MEASURES, Row
 
 PROFILES_LIMIT = 3_000_000
 """Characters of layer profiles that a page may hold; beyond, it shows the chosen model's alone."""
@@ -80,12 +80,12 @@ class Subject:
 def page(subject: Subject, warnings: Sequence[str]) -> str:
     """The page's HTML. Texts of rows are escaped in it, and in its JSON, so that none can become markup."""
     data, models, note = _data(subject)
-    vega, script = _script(javascript()), _script(_file("report_page.js"))
+    vega, script = _script(javascript()), _script(_file("page.js"))
     title = f"Complexity of {len(subject.good)} {'network' if len(subject.good) == 1 else 'networks'}"
     parts = {
         "policy": _policy(vega, script),
         "title": title,
-        "style": _file("report_page.css"),
+        "style": _file("page.css"),
         "facts": "".join(f"<dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd>" for a, b in facts(subject.rows)),
         "warnings": "".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in warnings),
         "summary": html.escape(summary(subject.rows, subject.measure, subject.baseline)),
@@ -100,7 +100,7 @@ def page(subject: Subject, warnings: Sequence[str]) -> str:
         "script": script,
     }
     # One pass: braces in a model's name are never filled in.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("report_page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("page.html"))
 
 
 def _data(subject: Subject) -> tuple[dict[str, Any], str, str]:
@@ -172,4 +172,4 @@ def _policy(*scripts: str) -> str:
 
 
 def _file(name: str) -> str:
-    return files("momos_compress").joinpath(name).read_text(encoding="utf-8")
+    return files("momos_compress.report").joinpath(name).read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.trace_files import RunFiles
+from momos_compress.trace.files import RunFiles
 
 STEP, RUN = "step", "run"
 

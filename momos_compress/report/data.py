@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.rows import BASELINES, LayerRow, Ratio, Row, columns
 from momos_compress.settings import BaselineKind, Measure
+from momos_compress.study.rows import BASELINES, LayerRow, Ratio, Row, columns
 
 MEASURE_LABELS: dict[Measure, str] = {
     "sign": "1-D sign BDM",

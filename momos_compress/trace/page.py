@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import groupby
 
-from momos_compress.trace import Trace
-from momos_compress.trace_statistics import verdict
-from momos_compress.trace_tables import LABELS, interval_text, notes_of, window_label
+from momos_compress.trace.run import Trace
+from momos_compress.trace.statistics import verdict
+from momos_compress.trace.tables import LABELS, interval_text, notes_of, window_label
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -49,7 +49,7 @@ that falls or rises steadily in training goes together with the loss: compare th
 def page(trace: Trace, svg: str) -> str:
     """The page's HTML; names of runs and metrics are escaped in it."""
     return _PAGE.format(
-        style=files("momos_compress").joinpath("report_page.css").read_text(encoding="utf-8"),
+        style=files("momos_compress.report").joinpath("page.css").read_text(encoding="utf-8"),
         facts="".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in _facts(trace)),
         warnings="".join(f'<p class="warning">Warning: {html.escape(text)}.</p>' for text in trace.warnings),
         svg=svg,

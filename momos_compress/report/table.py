@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from momos_compress.errors import one_line
-from momos_compress.report_data import MEASURE_LABELS, name_of, ratio_text
-from momos_compress.rows import BASELINES, Row, columns
+from momos_compress.report.data import MEASURE_LABELS, name_of, ratio_text
+from momos_compress.study.rows import BASELINES, Row, columns
 from momos_compress.units import binary_size, duration
 
 Record = Mapping[str, Any]

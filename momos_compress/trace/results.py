@@ -5,10 +5,10 @@ from pathlib import Path
 
 from momos_compress.atomic import atomic_writer, check_writable
 from momos_compress.errors import MomosError
-from momos_compress.trace import Trace
-from momos_compress.trace_curves import curves_of
-from momos_compress.trace_statistics import groups
-from momos_compress.trace_tables import FILES, write_tables
+from momos_compress.trace.curves import curves_of
+from momos_compress.trace.run import Trace
+from momos_compress.trace.statistics import groups
+from momos_compress.trace.tables import FILES, write_tables
 
 DRAWN = ("curves.svg", "curves.png", "index.html")
 
@@ -30,9 +30,9 @@ def write_results(trace: Trace, directory: Path) -> tuple[list[Path], str | None
     paths = write_tables(trace, directory)
     if find_spec("altair") is None or find_spec("vl_convert") is None:
         return paths, "no curves and no page: for these, pip install 'momos-compress[report]'"
-    from momos_compress.report_render import render_png, render_svg
-    from momos_compress.trace_figure import curves_figure
-    from momos_compress.trace_page import page
+    from momos_compress.report.render import render_png, render_svg
+    from momos_compress.trace.figure import curves_figure
+    from momos_compress.trace.page import page
 
     spec = curves_figure(curves_of(trace, groups(trace.runs)))
     svg = render_svg(spec)

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import bootstrap, norm, pearsonr, spearmanr, t
 
-from momos_compress.trace_files import FEWEST
-from momos_compress.trace_points import MEASURES, Run
+from momos_compress.trace.files import FEWEST
+from momos_compress.trace.points import MEASURES, Run
 
 CONFIDENCE = 0.95
 ENOUGH_RUNS = 5

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from momos_compress.atomic import atomic_writer
-from momos_compress.trace import Trace
-from momos_compress.trace_points import MEASURES
-from momos_compress.trace_settings import TraceSettings
-from momos_compress.trace_statistics import CONFIDENCE, Correlation, Difference, Estimate, Window, verdict
+from momos_compress.trace.points import MEASURES
+from momos_compress.trace.run import Trace
+from momos_compress.trace.settings import TraceSettings
+from momos_compress.trace.statistics import CONFIDENCE, Correlation, Difference, Estimate, Window, verdict
 
 LABELS: Mapping[str, str] = {
     "sign": "1-D sign BDM",

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from momos_compress.trace import Trace
-from momos_compress.trace_points import Run
+from momos_compress.trace.points import Run
+from momos_compress.trace.run import Trace
 
 PANELS: Mapping[str, Mapping[str, str]] = {
     "1-D sign blocks": {"sign": "BDM", "sign_entropy": "entropy of the same blocks"},

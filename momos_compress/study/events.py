@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from momos_compress.rows import Row
-from momos_compress.study_model import Job
+from momos_compress.study.model import Job
+from momos_compress.study.rows import Row
 
 
 @dataclass(frozen=True)

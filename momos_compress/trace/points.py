@@ -17,8 +17,8 @@ from momos_compress.ctm import MATRIX_SIDE
 from momos_compress.errors import MomosError
 from momos_compress.settings import MeasureSettings
 from momos_compress.sources import open_checkpoint
-from momos_compress.trace_files import RunFiles
-from momos_compress.trace_metrics import Metrics
+from momos_compress.trace.files import RunFiles
+from momos_compress.trace.metrics import Metrics
 
 MEASURES = (
     "sign",

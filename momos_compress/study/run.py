@@ -8,10 +8,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from momos_compress.errors import MomosError
-from momos_compress.rows import Row, fingerprint, read_row, row_path, write_row
 from momos_compress.settings import StudySettings
-from momos_compress.study_events import Engine, Event
-from momos_compress.study_model import Job, recorded, revision_of, version
+from momos_compress.study.events import Engine, Event
+from momos_compress.study.model import Job, recorded, revision_of, version
+from momos_compress.study.rows import Row, fingerprint, read_row, row_path, write_row
 
 CHECKS = 8
 """Models whose revisions are asked for at a time when a study is resumed."""

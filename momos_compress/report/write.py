@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from momos_compress.atomic import atomic_writer
 from momos_compress.errors import MomosError, one_line
-from momos_compress.report_data import best_with_layers, check_row, profile_layers
-from momos_compress.report_words import cautions
-from momos_compress.rows import BASELINES, MEASURES, Row, columns, read_rows
+from momos_compress.report.data import best_with_layers, check_row, profile_layers
+from momos_compress.report.words import cautions
 from momos_compress.settings import BaselineKind, Measure
+from momos_compress.study.rows import BASELINES, MEASURES, Row, columns, read_rows
 
 if TYPE_CHECKING:
-    from momos_compress.report_page import Subject
+    from momos_compress.report.page import Subject
 
 FIGURES = ("figure2", "qubd_planes", "layers", "correlation")
 
@@ -58,16 +58,16 @@ def write_report(
     if not good:
         first = one_line(rows[0].error, 120)
         raise MomosError(f"{directory}: no row was measured, all {len(rows)} failed; the first: {first}")
-    report_page, report_render = _drawing()
-    subject = report_page.Subject(rows, measure, baseline, _profiled(good, model, measure, baseline))
+    page, render = _drawing()
+    subject = page.Subject(rows, measure, baseline, _profiled(good, model, measure, baseline))
     drawn, left_out = _figures(subject)
     warnings = [*cautions(rows), *left_out]
     contents: dict[str, bytes] = {
-        "index.html": report_page.page(subject, cautions(rows)).encode("utf-8", "backslashreplace"),
+        "index.html": page.page(subject, cautions(rows)).encode("utf-8", "backslashreplace"),
         "rows.csv": _csv(rows),
     }
     for name, spec in drawn.items():
-        contents |= {f"{name}.png": report_render.render_png(spec), f"{name}.svg": report_render.render_svg(spec)}
+        contents |= {f"{name}.png": render.render_png(spec), f"{name}.svg": render.render_svg(spec)}
     target = directory / "report" if output is None else output
     _write(target, contents)
     paths = {name: target / name for name in contents}
@@ -79,12 +79,12 @@ def write_report(
 def _drawing() -> tuple[Any, Any]:
     """The modules that need the extra."""
     try:
-        from momos_compress import report_page, report_render
+        from momos_compress.report import page, render
     except ImportError as error:
         if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
             raise MomosError(f"a report needs {error.name}; pip install 'momos-compress[report]'") from error
         raise
-    return report_page, report_render
+    return page, render
 
 
 def _profiled(good: Sequence[Row], model: str | None, measure: Measure, baseline: BaselineKind) -> Row | None:

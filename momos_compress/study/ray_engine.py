@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.rows import Row
-from momos_compress.study_events import Event
-from momos_compress.study_model import Job, failed_row, study_model
+from momos_compress.study.events import Event
+from momos_compress.study.model import Job, failed_row, study_model
+from momos_compress.study.rows import Row
 
 RETRIES = 3
 """How often a model is tried again whose node or process was lost."""

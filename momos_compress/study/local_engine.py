@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.rows import Row
-from momos_compress.study_events import Event
-from momos_compress.study_model import Job, failed_row, study_model
+from momos_compress.study.events import Event
+from momos_compress.study.model import Job, failed_row, study_model
+from momos_compress.study.rows import Row
 
-PRELOADED = ("momos_compress.study_model", "timm", "scipy.spatial")
+PRELOADED = ("momos_compress.study.model", "timm", "scipy.spatial")
 
 
 @dataclass

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momos_compress.errors import MomosError
-from momos_compress.trace_files import RunFiles, find_runs
-from momos_compress.trace_metrics import Metrics, read_metrics
-from momos_compress.trace_points import Run, measure_run
-from momos_compress.trace_settings import TraceSettings
-from momos_compress.trace_statistics import Correlation, Difference, correlate, groups
+from momos_compress.trace.files import RunFiles, find_runs
+from momos_compress.trace.metrics import Metrics, read_metrics
+from momos_compress.trace.points import Run, measure_run
+from momos_compress.trace.settings import TraceSettings
+from momos_compress.trace.statistics import Correlation, Difference, correlate, groups
 
 
 @dataclass(frozen=True)

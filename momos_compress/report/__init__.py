@@ -1,0 +1,1 @@
+"""Reports on studies: a self-contained page, figures and CSV."""

@@ -1,0 +1,1 @@
+"""Studies: many models measured, a process and a small file for each."""

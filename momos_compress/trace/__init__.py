@@ -1,0 +1,1 @@
+"""Traces: how complexity follows the loss along training."""
