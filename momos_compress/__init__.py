@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from momos_compress.accuracy import evaluate
+    from momos_compress.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
     from momos_compress.errors import FormatError, MomosError, SourceError
     from momos_compress.models import load_model
     from momos_compress.pipeline import compress
@@ -24,8 +25,12 @@ _HOMES = {
     "evaluate": "accuracy",
     "load_file": "reader",
     "load_model": "models",
+    "matrix_bdm": "bdm",
     "open": "reader",
     "open_checkpoint": "sources",
+    "qubd": "bdm",
+    "sign_bdm": "bdm",
+    "windowed_bdm": "bdm",
 }
 __all__ = [
     "FormatError",
@@ -38,8 +43,12 @@ __all__ = [
     "evaluate",
     "load_file",
     "load_model",
+    "matrix_bdm",
     "open",
     "open_checkpoint",
+    "qubd",
+    "sign_bdm",
+    "windowed_bdm",
 ]
 
 
