@@ -34,12 +34,17 @@ def block_codes(bits: np.ndarray) -> np.ndarray:
     packed = np.packbits(bits[: whole * STRING_LENGTH])
     if whole % 2:  # the last byte holds half a block: fill the unit
         packed = np.append(packed, np.uint8(0))
+    first, second = _halves(packed)
+    codes = np.empty((len(first), 2), dtype=np.uint16)
+    codes[:, 0], codes[:, 1] = first, second
+    return codes.reshape(-1)[:whole]
+
+
+def _halves(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second block of each unit of three bytes."""
     units = packed.reshape(-1, 3)
     first, middle, last = units[:, 0].astype(np.uint16), units[:, 1].astype(np.uint16), units[:, 2]
-    codes = np.empty((len(units), 2), dtype=np.uint16)
-    codes[:, 0] = first << 4 | middle >> 4
-    codes[:, 1] = (middle & 0xF) << 8 | last
-    return codes.reshape(-1)[:whole]
+    return first << 4 | middle >> 4, (middle & 0xF) << 8 | last
 
 
 class BlockHistogram:
@@ -52,22 +57,24 @@ class BlockHistogram:
     def add(self, bits: np.ndarray) -> None:
         """Append bits (m,) to the stream."""
         if len(self._rest):
-            missing = STRING_LENGTH - len(self._rest)
+            missing = _UNIT - len(self._rest)
             head, bits = np.concatenate([self._rest, bits[:missing]]), bits[missing:]
-            if len(head) < STRING_LENGTH:
+            if len(head) < _UNIT:
                 self._rest = head
                 return
             self._count(head)
-        whole = len(bits) // STRING_LENGTH * STRING_LENGTH
+        whole = len(bits) // _UNIT * _UNIT
         self._count(bits[:whole])
         self._rest = bits[whole:].copy()
 
     def _count(self, bits: np.ndarray) -> None:
-        self._counts += np.bincount(block_codes(bits), minlength=2**STRING_LENGTH)
+        # One by one: to put the blocks in order first would take as long again.
+        for codes in _halves(np.packbits(bits)):
+            self._counts += np.bincount(codes, minlength=2**STRING_LENGTH)
 
     def counts(self) -> np.ndarray:
         """Occurrences of each 12-bit string so far, (4096,) int64, indexed as in ``ctm.string_complexities``."""
-        return self._counts.copy()
+        return self._counts + np.bincount(block_codes(self._rest), minlength=2**STRING_LENGTH)
 
 
 def sign_histogram(weights: Iterable[torch.Tensor]) -> np.ndarray:

@@ -91,6 +91,13 @@ def test_impossible_tasks_are_told() -> None:
             list(run_ray(["digits"], JOB, **options))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:port", "127.0.0.1:99999999"])
+def test_a_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra: cluster)")
+    with pytest.raises(MomosError, match=r"no Ray cluster answers at '.*127\.0\.0\.1:"):
+        list(run_ray(["digits"], JOB, address=address))
+
+
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MomosError, match=r"pip install 'momos-compress\[cluster\]'"):

@@ -241,7 +241,8 @@ def test_only_ratios_whose_every_seed_lies_below_1_count_as_below() -> None:
     rows = [row("a", 0.5, 0.99), row("b", 0.6, 1.01), row("c", 1.2, 1.3), row("d", 0.7, 0.8), failed_row("e")]
     assert summary(rows, "sign", "reinitialised") == (
         "1-D sign BDM over re-initialised copies: median ratio 0.7775 over 4 models. 2 lie below 1 with every seed, "
-        "1 above 1 with every seed; for 1 the spread over seeds includes 1."
+        "1 above 1 with every seed; for 1 the spread over seeds includes 1. "
+        "Of networks that are like their copies, one in 3 would lie below 1 with every seed by chance."
     )
     assert "With one seed nothing is known of the spread." in summary([row("a", 0.5)], "sign", "reinitialised")
     none = dataclasses.replace(rows[0], shuffled=())

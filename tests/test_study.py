@@ -93,8 +93,11 @@ def test_a_second_run_measures_only_what_changed(
     assert [event.model for event in kept if event.kind == "kept"] == [*files, "digits"]
     shutil.copy(files[1], files[0])  # other weights under the same name
     row_path(out, files[1]).write_text("damaged")
+    half_written = row_path(out, files[1]).with_name(".x.json.abcd.tmp")
+    half_written.write_text("left by a kill")
     again = run_study(models, JOB, out, engine)
     assert engine.asked == models[:3]
+    assert not half_written.exists()
     assert again[0].revision == first[1].revision != first[0].revision
     run_study(["digits"], replace(JOB, settings=replace(QUICK, seeds=1)), out, engine)
     assert engine.asked == ["digits"]

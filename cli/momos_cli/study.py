@@ -1,5 +1,6 @@
 """``momos-compress study``: measure many models."""
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 FAILED = 1
 """Exit code where models failed; the others' rows are there."""
+
+MOST_WORKERS = 4
+"""Where the user names no number: a worker on a network of 100 M parameters takes some 1.5 GiB."""
 
 DEFAULTS = StudySettings()
 MEASURES = DEFAULTS.measures
@@ -46,7 +50,9 @@ def study(
     rates: Annotated[
         Rates, Parameter(help="gzip, bz2 and lzma rates of the sign bits, or (all) of the float32 bytes too: slow.")
     ] = MEASURES.rates,
-    workers: Annotated[int, Whole, Parameter(help="Models measured at a time on this machine.")] = 1,
+    workers: Annotated[
+        int | None, Whole, Parameter(help="Models measured at a time on this machine. Default: one a core, at most 4.")
+    ] = None,
     engine: Annotated[Literal["local", "ray"], Parameter(help="ray: on a cluster (extra: cluster).")] = "local",
     address: Annotated[str | None, Parameter(help="A running Ray cluster: auto, or ray://HOST:PORT.")] = None,
     cpus: Annotated[float, Parameter(help="CPUs of each of Ray's tasks.")] = 1,
@@ -80,13 +86,13 @@ def study(
     )
     if engine == "local" and (address is not None or (cpus, gpus) != (1, 0)):
         raise MomosError("--address, --cpus and --gpus go with --engine ray")
-    if engine == "ray" and workers != 1:
+    if engine == "ray" and workers is not None:
         raise MomosError("--workers goes with --engine local; on a cluster, --cpus and --gpus of a task set the number")
     directory = Path(output).expanduser()
     limit = None if max_cache is None else parse_size(max_cache)
     cache = None if limit is None else directory.absolute() / "cache"
     names = expand(models or [str(momos_zoo.FIGURE_2)])
-    run: Engine = partial(run_local, workers=workers)
+    run: Engine = partial(run_local, workers=min(MOST_WORKERS, os.cpu_count() or 1) if workers is None else workers)
     if engine == "ray":
         run = partial(run_ray, address=address, cpus=cpus, gpus=gpus)
     job = Job(settings, imports=("momos_zoo",), cache=cache, cache_limit=limit)

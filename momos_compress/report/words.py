@@ -25,8 +25,13 @@ def summary(rows: Sequence[Row], measure: Measure, baseline: BaselineKind) -> st
     text += f"{below} {_lie(below)} below 1 with every seed, {above} above 1 with every seed; "
     between = len(ratios) - below - above
     text += f"for {between} the spread over seeds includes 1."
-    if all(len(ratio.values) == 1 for ratio in ratios):
+    seeds = {len(ratio.values) for ratio in ratios}
+    if seeds == {1}:
         text += " With one seed nothing is known of the spread."
+    elif len(seeds) == 1:
+        # A network like its copies is the least of 1 + n equals with a chance of 1 / (1 + n).
+        odds = 1 + seeds.pop()
+        text += f" Of networks that are like their copies, one in {odds} would lie below 1 with every seed by chance."
     missing = sum(row.status == "ok" for row in rows) - len(ratios)
     return text + (f" {_count(missing, 'measured model')} without this ratio." if missing else "")
 

@@ -1,6 +1,9 @@
 """The engine of a Ray cluster (extra ``cluster``): a task for each model, tried again where its node is lost."""
 
 import contextlib
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +14,7 @@ from momos_compress.study.rows import Row
 
 RETRIES = 3
 """How often a model is tried again whose node or process was lost."""
+CONNECT_SECONDS = 10
 
 
 def run_ray(
@@ -27,17 +31,36 @@ def run_ray(
         raise MomosError(f"a task needs more than {cpus:g} CPUs and {gpus:g} GPUs; CPUs are above 0, GPUs at least 0")
     ours = not ray.is_initialized()
     if ours:
+        _check_reachable(address)
+        on_signal = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, include_dashboard=False if address is None else None, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             raise MomosError(
                 f"the Ray cluster {address or 'on this machine'} does not start: {one_line(error)}"
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_signal)  # Ray sets its own, which ends the program with another exit code
     try:
         yield from _run(ray, models, job, cpus, gpus)
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself tries for many minutes before it tells that nobody listens at HOST:PORT."""
+    host, found, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not found:
+        return  # "auto" and the like, which Ray looks up
+    try:
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise MomosError(
+            f"no Ray cluster answers at {address!r} ({one_line(error, 80)}); start one with 'ray start --head', or "
+            "leave --address out to run on this machine"
+        ) from error
 
 
 def _run(ray: Any, models: Sequence[str], job: Job, cpus: float, gpus: float) -> Iterator[Event]:

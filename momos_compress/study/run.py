@@ -69,6 +69,8 @@ def _only_here(directory: Path) -> Iterator[None]:
     try:
         (directory / "rows").mkdir(parents=True, exist_ok=True)
         with FileLock(directory / ".lock", timeout=0):
+            for half_written in (directory / "rows").glob(".*.tmp"):  # what a kill left
+                half_written.unlink(missing_ok=True)
             yield
     except Timeout:
         raise MomosError(f"{directory} is in use by another study; wait for it, or choose another with -o") from None
