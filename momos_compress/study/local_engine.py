@@ -126,15 +126,18 @@ def _last_line(log: Path) -> str:
 
 def _work(rows: Connection, model: str, job: Job, threads: int, log: str) -> None:
     """What runs in the model's own process."""
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    except OSError:
+        os._exit(1)  # the study was ended while this process began
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
     import torch
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study ends its processes itself
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
     disable_progress_bars()
     torch.set_num_threads(threads)
     rows.send(study_model(model, job))
