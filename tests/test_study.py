@@ -253,7 +253,14 @@ def wait_for(condition: object, seconds: float = 90) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_kill_loses_at_most_what_is_in_flight(number: signal.Signals, tmp_path: Path) -> None:
     for index in range(12):
         save_file(

@@ -95,6 +95,7 @@ def test_download_measure_drop_and_resume(repos: dict[str, Path], tmp_path: Path
     assert all(row["status"] == "ok" and row["sign_ratio"] for row in shown)
 
 
+@pytest.mark.slow
 def test_a_kill_while_downloading_is_resumed(repos: dict[str, Path], tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()

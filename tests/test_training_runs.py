@@ -106,6 +106,7 @@ def test_the_same_command_gives_the_same_bytes(runs: dict[str, Path], tmp_path: 
         assert not torch.equal(first.read("conv1.weight"), second.read("conv1.weight"))
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes(runs: dict[str, Path], tmp_path: Path) -> None:
     words = [*SHORT, "--weights", "binary", "--seeds", "1", "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-m", "momos_zoo.training_runs", *words], capture_output=True, text=True)
