@@ -495,6 +495,39 @@ def test_a_network_that_is_no_classifier_of_timm(mistake: Mistake) -> None:
     assert "--arch" in mistake("w.safetensors", "--data", "digits")
 
 
+# Studies, reports, traces, topology
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("study gone.toml", "no list of models 'gone.toml'"),
+        ("study nothing-like-it*", "matches no weights file"),
+        ("study w.safetensors --seeds 0", "--seeds"),
+        ("study w.safetensors --seed=-1", "--seed must be at least 0"),
+        ("study w.safetensors --planes 17", "--planes"),
+        ("study w.safetensors --percentile 30", "--percentile"),
+        ("study w.safetensors --rates some", "some"),
+        ("study w.safetensors --workers 0", "--workers"),
+        ("study w.safetensors --cpus 2", "--engine ray"),
+        ("study w.safetensors --engine ray --workers 2", "--engine local"),
+        ("study w.safetensors --max-cache lots", "'lots' is no size"),
+        ("study w.safetensors --measure length", "length"),
+        ("study w.safetensors -o w.safetensors", "w.safetensors cannot be used"),
+        ("report .", "no rows of a study"),
+        ("report gone", "no rows of a study"),
+        ("trace gone", "no file or directory 'gone'"),
+        ("trace .", "has no step; its name must end in a number"),
+        ("trace w.safetensors", "step"),
+        ("topology gone.safetensors", "no file or directory"),
+        ("topology w.safetensors --s 0", "1..64"),
+        ("topology w.safetensors --csv gone/t.csv", "gone"),
+    ],
+)
+def test_mistakes_of_the_other_commands(mistake: Mistake, words: str, message: str) -> None:
+    assert re.search(message, mistake(*words.split()))
+
+
 # The program itself
 
 

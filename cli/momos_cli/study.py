@@ -88,6 +88,8 @@ def study(
         raise MomosError("--address, --cpus and --gpus go with --engine ray")
     if engine == "ray" and workers is not None:
         raise MomosError("--workers goes with --engine local; on a cluster, --cpus and --gpus of a task set the number")
+    if workers is not None and workers < 1:
+        raise MomosError(f"--workers must be at least 1, not {workers}")
     directory = Path(output).expanduser()
     limit = None if max_cache is None else parse_size(max_cache)
     cache = None if limit is None else directory.absolute() / "cache"

@@ -1,5 +1,6 @@
 """``momos-compress trace``: does complexity follow the loss over training?"""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -59,9 +60,16 @@ def trace(
         metrics=metrics, metric=metric, from_step=from_step, planes=planes, resamples=resamples, seed=seed
     )
     directory = Path(output).expanduser()
+    existed = directory.exists()
     prepare(directory)
-    with StageProgress(quiet=quiet) as progress:
-        found = trace_runs(runs, settings, progress=progress)
+    try:
+        with StageProgress(quiet=quiet) as progress:
+            found = trace_runs(runs, settings, progress=progress)
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):  # it holds something by now
+                directory.rmdir()
+        raise
     written, note = write_results(found, directory)
     warn(found.warnings)
     if json_:

@@ -57,6 +57,8 @@ def _check(settings: StudySettings) -> None:
     measures = settings.measures
     if settings.seeds < 1:
         raise MomosError(f"--seeds must be at least 1, not {settings.seeds}")
+    if settings.seed < 0:
+        raise MomosError(f"--seed must be at least 0, not {settings.seed}")
     if not 1 <= measures.planes <= 16:
         raise MomosError(f"--planes must lie in 1 to 16, not {measures.planes}")
     if measures.percentile is not None and not 50 < measures.percentile <= 100:
