@@ -17,7 +17,9 @@ TRANSFORMERS_WEIGHTS = (
 )
 
 
+REACH_SECONDS = 10
 _cache: list[Path] = []
+_unreachable: list[bool] = []
 
 
 def use_cache(directory: Path) -> None:
@@ -28,6 +30,28 @@ def use_cache(directory: Path) -> None:
 def cache_directory() -> Path | None:
     """The directory that ``use_cache`` named; None for the client's own cache."""
     return _cache[0] if _cache else None
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all; asked once and briefly, where the client would try again for half a minute."""
+    from huggingface_hub import constants, errors, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
+    except (errors.HTTPError, OSError):  # type: ignore[attr-defined]
+        return False
+    return True
+
+
+def take_as_unreachable() -> None:
+    """From now on, this process takes what is in the cache and asks nothing: ``reachable`` has said no."""
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        constants.HF_HUB_OFFLINE = True
+        _unreachable.append(True)
 
 
 def split_revision(repo: str) -> tuple[str, str | None]:
@@ -63,7 +87,7 @@ def fetch(repo: str, filename: str) -> Path | None:
         if isinstance(error.__cause__, (errors.HfHubHTTPError, errors.FileMetadataError)):
             told = " ".join(str(error.__cause__).split())[:200]
             raise SourceError(f"fetching {name}/{filename} from {constants.ENDPOINT} failed: {told}") from error
-        offline = constants.HF_HUB_OFFLINE
+        offline = constants.HF_HUB_OFFLINE and not _unreachable
         why = "HF_HUB_OFFLINE is set" if offline else f"the hub at {constants.ENDPOINT} cannot be reached"
         remedy = "unset HF_HUB_OFFLINE, " if offline else ""
         where = cache or constants.HF_HUB_CACHE

@@ -77,6 +77,12 @@ def open_checkpoint(
     raise SourceError(unknown_source(source))
 
 
+def needs_hub(source: str) -> bool:
+    """Whether the published weights of ``source`` come from the hub: it is no file, directory or registered name."""
+    where = source.partition(":")[2] if source.startswith("local-dir:") else source
+    return source not in NAMED_SOURCES and not Path(where).expanduser().exists()
+
+
 def current_revision(source: str) -> str | None:
     """What the weights of ``source`` are at now, found without reading them as a checkpoint; None where nobody says.
 

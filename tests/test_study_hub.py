@@ -93,6 +93,14 @@ def test_download_measure_drop_and_resume(repos: dict[str, Path], tmp_path: Path
     shown = json.loads(dead.stdout)["rows"]
     assert [row["model"] for row in shown] == list(NAMES)
     assert all(row["status"] == "ok" and row["sign_ratio"] for row in shown)
+    # What was never downloaded is told with the reason; what the cache holds is measured.
+    words = ("study", BROKEN, GONE, "digits", "--seeds", "1", "--rates", "none", "-o", "out", "--planes", "4")
+    place = tmp_path / "place"
+    dead = momos(*words, "--max-cache", "1GB", endpoint="http://127.0.0.1:9", home=tmp_path / "home", directory=place)
+    assert dead.returncode == 1, dead.stderr
+    rows = {row.model: row for row in read_rows(place / "out")}
+    assert [rows[name].status for name in (BROKEN, GONE, "digits")] == ["ok", "failed", "ok"]
+    assert str(rows[GONE].error).startswith("the hub at http://127.0.0.1:9 cannot be reached and timm/test_byobnet")
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def study(
     from momos_compress.study.model_list import expand
     from momos_compress.study.ray_engine import run_ray
     from momos_compress.study.rows import columns
-    from momos_compress.study.run import run_study
+    from momos_compress.study.run import ask_for_hub, run_study
 
     settings = StudySettings(
         seeds=seeds,
@@ -98,6 +98,8 @@ def study(
     if engine == "ray":
         run = partial(run_ray, address=address, cpus=cpus, gpus=gpus)
     job = Job(settings, imports=("momos_zoo",), cache=cache, cache_limit=limit)
+    if engine == "local":  # a cluster's nodes may reach what this machine does not
+        job = ask_for_hub(names, job)
     with StudyProgress(len(names), quiet=quiet) as progress:
         rows = run_study(names, job, directory, run, observe=progress)
     if json_:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from momos_compress import hub
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names, shuffled_baseline
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.complexity import Complexity, Measurement, measure
@@ -29,13 +30,15 @@ class Job:
     """What every model of a study has in common, as it is handed to the processes that measure.
 
     imports: modules that register sources and architectures (such as ``momos_zoo``). cache: where weights are
-    downloaded to, None for the hub's own cache. cache_limit: bytes above which measured weights are dropped.
+    downloaded to, None for the hub's own cache. cache_limit: bytes above which measured weights are dropped. hub: False
+    where the hub was found to be out of reach, so that no model waits for it again.
     """
 
     settings: StudySettings
     imports: tuple[str, ...] = ()
     cache: Path | None = None
     cache_limit: int | None = None
+    hub: bool = True
 
 
 def version() -> str:
@@ -61,6 +64,8 @@ def study_model(model: str, job: Job) -> Row:
         importlib.import_module(name)
     if job.cache is not None:
         download_cache.use(job.cache)
+    if not job.hub:
+        hub.take_as_unreachable()
     stages = Stages()
     revision = None
     try:

@@ -3,12 +3,15 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from momos_compress import hub
 from momos_compress.errors import MomosError
 from momos_compress.settings import StudySettings
+from momos_compress.sources import needs_hub
 from momos_compress.study.events import Engine, Event
 from momos_compress.study.model import Job, recorded, revision_of, version
 from momos_compress.study.rows import Row, fingerprint, read_row, row_path, write_row
@@ -35,7 +38,7 @@ def run_study(
     if not models:
         raise MomosError("no models to study; name some, or a list of them")
     with _only_here(directory):
-        kept = _kept(models, job.settings, directory)
+        kept = _kept(models, job, directory)
         for row in kept.values():
             observe(Event("kept", row.model, row))
         rows = dict(kept)
@@ -51,6 +54,12 @@ def run_study(
             if close is not None:
                 close()
     return [rows[model] for model in models]
+
+
+def ask_for_hub(models: Sequence[str], job: Job) -> Job:
+    """The job, noting where the hub cannot be reached from this machine, so that no model waits for it in turn."""
+    needed = job.settings.pretrained and any(map(needs_hub, models))
+    return replace(job, hub=hub.reachable()) if needed else job
 
 
 def _check(settings: StudySettings) -> None:
@@ -80,7 +89,7 @@ def _only_here(directory: Path) -> Iterator[None]:
         raise MomosError(f"{directory} cannot be used ({error.strerror or error}); choose another with -o") from error
 
 
-def _kept(models: Sequence[str], settings: StudySettings, directory: Path) -> dict[str, Row]:
+def _kept(models: Sequence[str], job: Job, directory: Path) -> dict[str, Row]:
     """Rows of an earlier run that still hold."""
     earlier = []
     for model in models:
@@ -88,13 +97,15 @@ def _kept(models: Sequence[str], settings: StudySettings, directory: Path) -> di
         with contextlib.suppress(MomosError):  # a damaged row is measured again
             if path.is_file() and (row := read_row(path)).status == "ok":
                 earlier.append(row)
-    record = recorded(settings)
+    record = recorded(job.settings)
 
     def holds(row: Row) -> bool:
         if row.fingerprint != fingerprint(row.model, row.revision, record, version()):
             return False  # other settings or another version: no need to ask for the revision
+        if not job.hub and needs_hub(row.model):
+            return True
         try:
-            now = revision_of(row.model, settings)
+            now = revision_of(row.model, job.settings)
         except MomosError:
             return True  # it cannot be measured again either
         return now is None or now == row.revision
