@@ -81,8 +81,8 @@ def ratios(rows: list[Row]) -> None:
 
 
 def control(rows: list[Row]) -> None:
-    print("\n| measure | models | mean ratio | least | greatest | furthest from 1, as a share |")
-    print(f"|{'---|' * 6}")
+    heads = ("measure", "models", "mean ratio", "least", "greatest", "furthest from 1, as a share")
+    print(f"\n| {' | '.join((*heads, 'below 1 with every seed', 'above'))} |\n|{'---|' * 8}")
     for baseline in BASELINES:
         for measure in MEASURES:
             found = [ratio for row in rows if (ratio := row.ratio(measure, baseline))]
@@ -90,8 +90,11 @@ def control(rows: list[Row]) -> None:
             worst = max(means, key=lambda mean: abs(mean - 1))
             print(
                 f"| {measure}, {baseline} | {len(means)} | {statistics.fmean(means):.6f} | {min(means):.6f} | "
-                f"{max(means):.6f} | {abs(worst - 1):.2e} |"
+                f"{max(means):.6f} | {abs(worst - 1):.2e} | {sum(ratio.high < 1 for ratio in found)} | "
+                f"{sum(ratio.low > 1 for ratio in found)} |"
             )
+    planes = [plane.mean for row in rows for plane in row.plane_ratios()]
+    print(f"\nQuBD's planes one by one, against re-initialised copies: {min(planes):.3f} to {max(planes):.3f}")
     print("\n| model | family | parameters | sign | windowed | matrix | QuBD | time, s | peak memory, GiB |")
     print(f"|{'---|' * 9}")
     for row in sorted(rows, key=lambda row: row.parameters or 0):

@@ -1,7 +1,5 @@
 """``topology``: each layer's non-zero pattern as a bipartite graph."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,14 +81,10 @@ def _writable(path: str, *sources: str | None) -> Path:
 
 def _write_csv(path: Path, layers: Sequence["LayerTopology"]) -> None:
     from momos_compress.atomic import atomic_writer
+    from momos_compress.csv_text import csv_bytes
 
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(vars(layers[0])), lineterminator="\n")
-    writer.writeheader()
-    for layer in layers:
-        writer.writerow({**vars(layer), "shape": "x".join(map(str, layer.shape))})
     with atomic_writer(path) as file:
-        file.write(text.getvalue().encode())
+        file.write(csv_bytes([{**vars(layer), "shape": "x".join(map(str, layer.shape))} for layer in layers]))
 
 
 def _show(model: str, layers: Sequence["LayerTopology"]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from momos_compress.settings import BaselineKind
-from momos_compress.study.rows import Row, columns
+from momos_compress.study.rows import Row, columns, ratio_column
 
 FEWEST = 3
 """Models under which a rank correlation says nothing."""
@@ -36,12 +36,11 @@ class Correlations:
 
 def _columns(baseline: BaselineKind) -> dict[str, str]:
     """Column of ``rows.columns`` -> label."""
-    middle = "" if baseline == "reinitialised" else f"_{baseline}"
     labels = {
-        f"sign{middle}_ratio": "1-D sign ratio",
-        f"windowed{middle}_ratio": "windowed sign ratio",
-        f"matrix{middle}_ratio": "4 x 4 sign ratio",
-        f"qubd{middle}_ratio": "QuBD ratio",
+        ratio_column("sign", baseline): "1-D sign ratio",
+        ratio_column("windowed", baseline): "windowed sign ratio",
+        ratio_column("matrix", baseline): "4 x 4 sign ratio",
+        ratio_column("qubd", baseline): "QuBD ratio",
         "qubd_first": "QuBD plane 1 ratio",
         "sign_entropy": "entropy of 12-bit blocks",
         "matrix_entropy": "entropy of 4 x 4 blocks",

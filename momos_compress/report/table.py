@@ -7,7 +7,7 @@ from typing import Any
 
 from momos_compress.errors import one_line
 from momos_compress.report.data import MEASURE_LABELS, name_of, ratio_text
-from momos_compress.study.rows import BASELINES, Row, columns
+from momos_compress.study.rows import BASELINES, Row, columns, ratio_column
 from momos_compress.units import binary_size, duration
 
 Record = Mapping[str, Any]
@@ -32,9 +32,9 @@ def _columns() -> list[Column]:
     ]
     for baseline in BASELINES:
         for measure, label in MEASURE_LABELS.items():
-            prefix = measure if baseline == "reinitialised" else f"{measure}_{baseline}"
+            column = ratio_column(measure, baseline)
             head = f"{label} ratio" if baseline == "reinitialised" else f"{label} ratio, {baseline}"
-            shown.append(Column(head, f"{prefix}_ratio", _spread(f"{prefix}_ratio")))
+            shown.append(Column(head, column, _spread(column)))
         if baseline == "reinitialised":
             shown.append(Column("possible 1-D sign ratio", "sign_possible_high", _possible))
     shown.append(Column("QuBD plane 1 ratio", "qubd_plane_1_ratio", _figure("qubd_plane_1_ratio", ratio_text)))

@@ -1,14 +1,13 @@
 """A report on a study: a self-contained page, the figures as PNG and SVG, and all rows as CSV."""
 
-import csv
 import difflib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momos_compress.atomic import atomic_writer
+from momos_compress.csv_text import csv_bytes
 from momos_compress.errors import MomosError, one_line
 from momos_compress.report.data import best_with_layers, check_row, profile_layers
 from momos_compress.report.words import cautions
@@ -64,7 +63,7 @@ def write_report(
     warnings = [*cautions(rows), *left_out]
     contents: dict[str, bytes] = {
         "index.html": page.page(subject, cautions(rows)).encode("utf-8", "backslashreplace"),
-        "rows.csv": _csv(rows),
+        "rows.csv": csv_bytes(columns(rows)),
     }
     for name, spec in drawn.items():
         contents |= {f"{name}.png": render.render_png(spec), f"{name}.svg": render.render_svg(spec)}
@@ -111,15 +110,6 @@ def _figures(subject: "Subject") -> tuple[dict[str, Any], list[str]]:
     }
     drawn = {name: chart for name, (chart, _) in charts.items() if chart is not None}
     return drawn, [f"{name} is left out: {why}" for name, (chart, why) in charts.items() if chart is None]
-
-
-def _csv(rows: Sequence[Row]) -> bytes:
-    records = columns(rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _write(target: Path, contents: dict[str, bytes]) -> None:

@@ -186,6 +186,11 @@ def read_rows(directory: Path) -> list[Row]:
     return sorted((read_row(path) for path in paths), key=lambda row: row.model)
 
 
+def ratio_column(measure: str, baseline: BaselineKind) -> str:
+    """The column of ``columns`` that holds the mean ratio; ``_low`` and ``_high`` after it name the seeds' range."""
+    return f"{measure}_ratio" if baseline == "reinitialised" else f"{measure}_{baseline}_ratio"
+
+
 def columns(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Rows as flat records with the same keys: what the CSV and the table show. Absent figures are None.
 
@@ -209,11 +214,10 @@ def _flat(row: Row, planes: int) -> dict[str, Any]:
     for measure in MEASURES:
         record[f"{measure}_bits"] = own.value(measure) if own else None
         for baseline in BASELINES:
-            prefix = measure if baseline == "reinitialised" else f"{measure}_{baseline}"
-            ratio = row.ratio(measure, baseline)
-            record[f"{prefix}_ratio"] = ratio.mean if ratio else None
-            record[f"{prefix}_ratio_low"] = ratio.low if ratio else None
-            record[f"{prefix}_ratio_high"] = ratio.high if ratio else None
+            column, ratio = ratio_column(measure, baseline), row.ratio(measure, baseline)
+            record[column] = ratio.mean if ratio else None
+            record[f"{column}_low"] = ratio.low if ratio else None
+            record[f"{column}_high"] = ratio.high if ratio else None
     record["sign_possible_low"], record["sign_possible_high"] = row.sign_ratio_range or (None, None)
     by_plane = row.plane_ratios()
     for plane in range(planes):

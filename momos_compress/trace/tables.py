@@ -1,14 +1,13 @@
 """A trace as tables: CSV files, JSON, and the rows that the command line and the page show."""
 
-import csv
 import dataclasses
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from momos_compress.atomic import atomic_writer
+from momos_compress.csv_text import csv_bytes
 from momos_compress.trace.points import MEASURES
 from momos_compress.trace.run import Trace
 from momos_compress.trace.settings import TraceSettings
@@ -37,16 +36,16 @@ FILES = ("points.csv", "correlations.csv", "differences.csv", "trace.json")
 
 def write_tables(trace: Trace, directory: Path) -> list[Path]:
     """Write ``FILES`` into a directory that is there; returns their paths."""
-    texts = (
-        _csv(point_rows(trace)),
-        _csv([_row(each, trace.settings) for each in trace.correlations]),
-        _csv([_row(each, trace.settings) for each in trace.differences]),
-        json.dumps(record(trace), indent=1, allow_nan=False) + "\n",
+    contents = (
+        csv_bytes(point_rows(trace)),
+        csv_bytes([_row(each, trace.settings) for each in trace.correlations]),
+        csv_bytes([_row(each, trace.settings) for each in trace.differences]),
+        (json.dumps(record(trace), indent=1, allow_nan=False) + "\n").encode(),
     )
     paths = [directory / name for name in FILES]
-    for path, text in zip(paths, texts, strict=True):
+    for path, content in zip(paths, contents, strict=True):
         with atomic_writer(path) as file:
-            file.write(text.encode())
+            file.write(content)
     return paths
 
 
@@ -114,11 +113,3 @@ def _row(item: Correlation | Difference, settings: TraceSettings) -> dict[str, A
         if isinstance(item, Difference):
             row[f"{kind}_verdict"] = verdict(estimate)
     return row | {"note": notes_of(item)}
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
