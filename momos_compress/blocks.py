@@ -1,10 +1,12 @@
 """Blocks: a tensor flattened row-major, zero-padded and cut into runs of s consecutive values.
 
-Source: Mosaic-of-Motifs (arXiv 2602.14896), section on the parameterisation.
+Source: Mosaic-of-Motifs (arXiv 2602.14896), section on the parameterisation. A layer's weight can be cut row by row
+instead, a row being what one output of the layer is made of.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +17,59 @@ MAX_BLOCK_SIZE = 64
 MAX_MOTIFS = 2**24
 CHUNK_VALUES = 2**22
 """Values handled at a time (16 MiB of float32), whatever the size of a tensor."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor is cut into blocks.
+
+    rows None: the flattened tensor. Otherwise a matrix of so many rows, each zero-padded to whole blocks by itself.
+    transposed: the matrix is the transpose of the tensor as (first size, all others), as for layers that keep their
+    inputs first.
+    """
+
+    rows: int | None = None
+    transposed: bool = False
+
+    def columns(self, values: int) -> int:
+        """Values of one row."""
+        return values // (self.rows or 1)
+
+    def row_blocks(self, values: int, s: int) -> int:
+        """Blocks of one row."""
+        return count_blocks(self.columns(values), s)
+
+    def count(self, values: int, s: int) -> int:
+        """Blocks of a tensor with this many values."""
+        return (self.rows or 1) * self.row_blocks(values, s)
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape can be cut so."""
+        if self.rows is None:
+            return not self.transposed
+        values = math.prod(shape)
+        if self.rows < 1 or values % self.rows:
+            return False
+        return not self.transposed or (len(shape) >= 2 and shape[0] * self.rows == values)
+
+    def matrix(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor as (rows, columns)."""
+        if self.transposed:
+            return tensor.reshape(tensor.shape[0], -1).T
+        return tensor.reshape(self.rows or 1, -1)
+
+    def cut(self, matrix: torch.Tensor, s: int) -> torch.Tensor:
+        """(m, columns), any rows of the matrix -> their blocks (m, row_blocks, s), zero-padded."""
+        return torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % s)).reshape(len(matrix), -1, s)
+
+    def join(self, blocks: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Undo ``matrix`` and ``cut``: all blocks of a tensor, (count, s) -> the tensor of ``shape``."""
+        values = math.prod(shape)
+        matrix = blocks.reshape(self.rows or 1, -1)[:, : self.columns(values)]
+        return (matrix.T if self.transposed else matrix).reshape(shape)
+
+
+FLAT = Layout()
 
 
 def check_block_size(s: int) -> None:
