@@ -36,7 +36,37 @@ def test_the_mlp_has_four_hidden_layers_of_256() -> None:
     assert mnist(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet20", "momos_mlp"])
+def test_the_vision_transformer_has_64_tokens_and_no_class_token() -> None:
+    model = timm.create_model("cifar_vit").eval()
+    assert sum(p.numel() for p in model.parameters()) == 810_890
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert model.forward_features(torch.zeros(2, 3, 32, 32)).shape == (2, 64, 128)
+    assert model.pos_embed.shape == (1, 64, 128)
+    assert (len(model.blocks), model.blocks[0].attn.num_heads) == (6, 4)
+
+
+def test_the_mobilenet_has_nine_depthwise_convolutions_and_keeps_the_resolution_in_its_stem() -> None:
+    model = timm.create_model("cifar_mobilenet").eval()
+    assert sum(p.numel() for p in model.parameters()) == 274_082
+    images = torch.zeros(2, 3, 32, 32)
+    assert model(images).shape == (2, 10)
+    assert model.conv_stem(images).shape == (2, 16, 32, 32)
+    assert model.forward_features(images).shape == (2, 256, 4, 4)
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    depthwise = [m for m in convolutions if m.groups > 1]
+    assert all(m.groups == m.in_channels == m.out_channels and m.kernel_size == (3, 3) for m in depthwise)
+    # The stem and the last one, two in the first block and three in each of the eight others; a BatchNorm for each.
+    assert (len(depthwise), len(convolutions)) == (9, 28)
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()) == 28
+
+
+def test_the_mobilenet_tells_the_resolution_of_its_features() -> None:
+    model = timm.create_model("cifar_mobilenet").eval()
+    _, features = model.forward_intermediates(torch.zeros(1, 3, 32, 32))
+    assert [32 // f.shape[-1] for f in features] == [info["reduction"] for info in model.feature_info] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "cifar_vit", "cifar_mobilenet", "momos_mlp"])
 def test_timm_may_replace_the_head(name: str) -> None:
     model = timm.create_model(name, num_classes=3).eval()
     images = torch.zeros(1, 3, 32, 32)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from momos_compress.accuracy import register_dataset
 from momos_compress.sources import NamedSource, register_source
-from momos_zoo import cifar_resnet, mlp
+from momos_zoo import cifar_mobilenet, cifar_resnet, cifar_vit, mlp
 from momos_zoo.digits import Digits, weights_path
 
-__all__ = ["FIGURE_2", "Digits", "cifar_resnet", "mlp", "weights_path"]
+__all__ = ["FIGURE_2", "Digits", "cifar_mobilenet", "cifar_resnet", "cifar_vit", "mlp", "weights_path"]
 
 FIGURE_2 = Path(__file__).with_name("figure2.toml")
 """The list of the 110 models of Figure 2."""

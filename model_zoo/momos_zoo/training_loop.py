@@ -1,7 +1,7 @@
 """The training of one run: its settings, its steps, and its figures on images."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,19 @@ def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
     return sorted(set(steps))
 
 
-def optimise(model: nn.Module, train: Images, settings: RunSettings, mean: Tensor, std: Tensor) -> Iterator[int]:
+def cross_entropy(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of normalised images (n, c, h, w) with targets (n,)."""
+    return functional.cross_entropy(model(images), targets)
+
+
+def optimise(
+    model: nn.Module,
+    train: Images,
+    settings: RunSettings,
+    mean: Tensor,
+    std: Tensor,
+    loss_fn: Callable[[nn.Module, Tensor, Tensor], Tensor] = cross_entropy,
+) -> Iterator[int]:
     """Train the model in place; gives the number of steps done after each. MomosError at a loss that is not finite."""
     task, generator = TASKS[settings.task], torch.Generator().manual_seed(settings.seed)
     per_epoch = steps_per_epoch(settings)
@@ -68,7 +80,7 @@ def optimise(model: nn.Module, train: Images, settings: RunSettings, mean: Tenso
             batches = torch.split(torch.randperm(len(train.targets), generator=generator), settings.batch_size)
         batch = batches[step % per_epoch]
         pixels = augment(train.pixels[batch], task.shift, task.flip, generator)
-        loss = functional.cross_entropy(model(normalise(pixels, mean, std)), train.targets[batch])
+        loss = loss_fn(model, normalise(pixels, mean, std), train.targets[batch])
         if not math.isfinite(loss.item()):
             raise MomosError(f"{settings.name}: the training loss is {loss.item()} in step {step + 1}")
         optimizer.zero_grad()
