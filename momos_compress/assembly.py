@@ -1,14 +1,15 @@
 """What a compressed file will hold: the stored tensors and the recipe."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
 
 from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.container import CODEBOOK, Recipe
+from momos_compress.container import CODEBOOK, SCALES, CompressedTensor, Recipe
 from momos_compress.mosaic import Mosaic
+from momos_compress.packing import index_bits, pack
 from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
 from momos_compress.writer import StoredTensor, tensor_data
@@ -18,11 +19,12 @@ def stored_tensors(
     checkpoint: Checkpoint, work: Plan, mosaic: Mosaic
 ) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
     """Everything the file will hold, and the original dtypes of what is stored in half precision."""
-    k, book = mosaic.k, mosaic.codebook
-    stored = [StoredTensor(CODEBOOK, book.dtype, tuple(book.shape), lambda: [tensor_data(book)])]
+    stored = [_in_memory(CODEBOOK, mosaic.codebook)]
+    if mosaic.scales is not None:
+        stored.append(_in_memory(SCALES, mosaic.scales))
     for tensor in mosaic.tensors:
-        shape = (tensor.stored_bytes(k),)
-        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(mosaic.packed, tensor)))
+        shape = (tensor.stored_bytes(mosaic.k),)
+        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
     cast: dict[str, torch.dtype] = {}
     for info in checkpoint.tensors.infos:
         if info.name in work.selection.left_out:
@@ -31,6 +33,20 @@ def stored_tensors(
                 cast[info.name] = info.dtype
             stored.append(_passed_through(checkpoint, info, dtype))
     return stored, cast
+
+
+def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
+    """The stored form of one parameter's indices, guard byte included (docs/format.md)."""
+    bits, written = index_bits(mosaic.k), 0
+    for indices in mosaic.indices(tensor):
+        part = pack(indices, bits)
+        written += len(part)
+        yield part
+    yield bytes(tensor.stored_bytes(mosaic.k) - written)
+
+
+def _in_memory(name: str, tensor: torch.Tensor) -> StoredTensor:
+    return StoredTensor(name, tensor.dtype, tuple(tensor.shape), lambda: [tensor_data(tensor)])
 
 
 def _passed_through(checkpoint: Checkpoint, info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
@@ -54,11 +70,12 @@ def recipe_of(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[
     return Recipe(
         s=settings.s,
         k=mosaic.k,
-        blocks=work.blocks,
+        blocks=mosaic.blocks,
         distortion=mosaic.distortion,
         energy=mosaic.energy,
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
         cast=cast,
         aliases=checkpoint.tensors.aliases,
         extra=extra,
+        codebook_step=mosaic.step,
     )

@@ -111,11 +111,15 @@ def check_finite(values: torch.Tensor, offset: int, shape: tuple[int, ...]) -> N
     raise MomosError(f"{value} at index {index}; repair the weight, or leave the tensor out with --exclude")
 
 
-def iter_blocks(tensor: torch.Tensor, s: int) -> Iterator[np.ndarray]:
-    """Yield the tensor's blocks in order, as float32 arrays (m, s) of a bounded size; the last one is zero-padded.
+def iter_blocks(tensor: torch.Tensor, s: int, layout: Layout = FLAT) -> Iterator[np.ndarray]:
+    """Yield the tensor's blocks in order, as float32 arrays (m, s) of a bounded size, zero-padded.
 
-    Raises MomosError for a value that is not finite, in the tensor's own dtype or as float32.
+    In rows, a piece holds whole rows, and at least one. Raises MomosError for a value that is not finite, in the
+    tensor's own dtype or as float32.
     """
+    if layout.rows is not None:
+        yield from _iter_rows(tensor.detach(), s, layout)
+        return
     flat, shape = tensor.detach().reshape(-1), tuple(tensor.shape)
     step = max(1, CHUNK_VALUES // s) * s
     for start in range(0, flat.numel(), step):
@@ -127,6 +131,12 @@ def iter_blocks(tensor: torch.Tensor, s: int) -> Iterator[np.ndarray]:
         yield values.contiguous().numpy().reshape(-1, s)
 
 
-def from_blocks(blocks: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Undo the cutting: (m, s) blocks -> tensor of ``shape`` and ``dtype``; padding is dropped."""
-    return blocks.reshape(-1)[: math.prod(shape)].reshape(shape).to(dtype)
+def _iter_rows(tensor: torch.Tensor, s: int, layout: Layout) -> Iterator[np.ndarray]:
+    matrix = layout.matrix(tensor)
+    step = max(1, CHUNK_VALUES // max(1, layout.row_blocks(tensor.numel(), s) * s))
+    for start in range(0, len(matrix), step):
+        values = matrix[start : start + step].to(device="cpu", dtype=torch.float32)
+        if not bool(torch.isfinite(values).all()):
+            for _ in iter_blocks(tensor, s):  # finds it by its index in the tensor's own shape
+                pass
+        yield layout.cut(values, s).reshape(-1, s).contiguous().numpy()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.container import CODEBOOK_DTYPES
+from momos_compress.codebook import CODEBOOK_DTYPES
 from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan

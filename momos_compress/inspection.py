@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from momos_compress.container import CODEBOOK, dtype_name
+from momos_compress.container import dtype_name
 from momos_compress.reader import MomosFile
 
 
 def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
     """One record for each stored tensor: name, shape, dtype, stored, bytes; blocks and distortion where compressed."""
     rows: list[dict[str, Any]] = []
-    for name in (CODEBOOK, *(name for name in file if name not in file.recipe.aliases)):
+    formats = [name for name in file.entries if name in file.recipe.reserved]
+    for name in (*formats, *(name for name in file if name not in file.recipe.aliases)):
         entry, tensor = file.entries[name], file.recipe.tensors.get(name)
         own = file.recipe.cast.get(name, entry.torch_dtype)
         rows.append(

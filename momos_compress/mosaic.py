@@ -3,8 +3,9 @@
 Tensors are read one at a time; what is kept of the mosaic while it grows lies in a temporary file, not in memory.
 """
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -12,12 +13,14 @@ from typing import IO
 import numpy as np
 import torch
 
-from momos_compress.blocks import CHUNK_VALUES, count_blocks, iter_blocks
+from momos_compress.blocks import CHUNK_VALUES, FLAT, Layout, count_blocks, iter_blocks
 from momos_compress.checkpoint import Checkpoint, TensorInfo
+from momos_compress.codebook import decode_codebook, quantise_codebook
 from momos_compress.container import CompressedTensor
 from momos_compress.errors import MomosError
 from momos_compress.nearest import NearestMotif, Ties
-from momos_compress.packing import index_bits, pack
+from momos_compress.scales import scale_values
+from momos_compress.settings import CodebookDtype
 
 Progress = Callable[[int], None]
 """Told how many blocks have been done since the last call."""
@@ -31,13 +34,16 @@ def _silent(blocks: int) -> None:
 class Mosaic:
     """A projected checkpoint.
 
-    codebook: (k, s) in the dtype it is stored in, most used motif first. usage: blocks for each motif (k,).
+    codebook: (k, s) as it is stored, most used motif first. step: what an int8 codebook counts. usage: blocks for each
+    motif (k,). scales: codes of the rows of all scaled tensors, in the order of ``tensors``; None where none is scaled.
     distortion and energy are sums over all compressed parameters.
     """
 
     codebook: torch.Tensor
+    step: float | None
     usage: np.ndarray
     tensors: tuple[CompressedTensor, ...]
+    scales: torch.Tensor | None
     energy: float
     sampled_blocks: int
     _spool: IO[bytes]
@@ -49,22 +55,99 @@ class Mosaic:
         return len(self.codebook)
 
     @property
+    def blocks(self) -> int:
+        """Number of blocks, over all tensors."""
+        return self.tensors[-1].end_block if self.tensors else 0
+
+    @property
     def distortion(self) -> float:
         """Sum of squared differences over the real values."""
         return sum(tensor.distortion for tensor in self.tensors)
 
-    def packed(self, tensor: CompressedTensor) -> Iterator[bytes]:
-        """The stored form of one parameter's indices, guard byte included (docs/format.md)."""
-        bits, written = index_bits(self.k), 0
-        width, step = self._order.itemsize, CHUNK_VALUES  # a multiple of 8 indices ends on a byte
+    def indices(self, tensor: CompressedTensor) -> Iterator[np.ndarray]:
+        """The indices of one parameter, most used motif first, in pieces whose lengths but the last divide by 8."""
+        width, step = self._order.itemsize, CHUNK_VALUES
         for start in range(tensor.first_block, tensor.end_block, step):
             count = min(step, tensor.end_block - start)
             self._spool.seek(start * width)
             raw = np.frombuffer(self._spool.read(count * width), dtype=self._order.dtype)
-            part = pack(self._order[raw], bits)
-            written += len(part)
-            yield part
-        yield bytes(tensor.stored_bytes(self.k) - written)
+            yield self._order[raw]
+
+
+class MosaicBuilder:
+    """Gathers the indices of one tensor after the other, in any numbering of k motifs.
+
+    They are kept in a temporary file in ``spool_directory``.
+    """
+
+    def __init__(self, k: int, *, spool_directory: Path | None = None) -> None:
+        self.usage = np.zeros(k, dtype=np.int64)
+        self._width = np.dtype(np.min_scalar_type(k - 1))
+        self._spool = tempfile.TemporaryFile(dir=spool_directory)  # noqa: SIM115  the mosaic keeps it
+        self._tensors: list[CompressedTensor] = []
+        self._scales: list[torch.Tensor] = []
+
+    def add(
+        self,
+        info: TensorInfo,
+        indices: np.ndarray,
+        distortion: float,
+        layout: Layout = FLAT,
+        scales: torch.Tensor | None = None,
+    ) -> None:
+        """Take the next tensor: the motif of each of its blocks (n,), its squared error, the codes of its rows' scales.
+
+        scales: (rows,) uint8, where the tensor is decoded as its rows' scales times their motifs.
+        """
+        if not math.isfinite(distortion):
+            raise MomosError(f"{info.name} {list(info.shape)}: its decoded values are not finite in {info.dtype}")
+        first = self._tensors[-1].end_block if self._tensors else 0
+        scaled = scales is not None
+        tensor = CompressedTensor(
+            info.name, info.shape, info.dtype, first, first + len(indices), distortion, layout, scaled
+        )
+        if scales is not None:
+            if scales.dtype != torch.uint8 or scales.shape != (layout.rows,):
+                raise ValueError(f"{info.name}: scales {scales.dtype} {tuple(scales.shape)} for {layout}")
+            self._scales.append(scales.cpu())
+        self.usage += np.bincount(indices, minlength=len(self.usage))
+        try:
+            self._spool.write(indices.astype(self._width).tobytes())
+        except OSError as error:
+            raise MomosError(
+                f"no room for the mosaic beside the output file: {error.strerror}; free some or use -o"
+            ) from error
+        self._tensors.append(tensor)
+
+    def finish(
+        self,
+        codebook: torch.Tensor,
+        step: float | None = None,
+        *,
+        keep_unused: bool = False,
+        energy: float,
+        sampled_blocks: int,
+    ) -> Mosaic:
+        """The mosaic over a codebook (k, s) as it is stored, which is sorted by use.
+
+        Motifs that no block uses are dropped unless ``keep_unused``.
+        """
+        by_use = np.argsort(-self.usage, kind="stable")
+        if not keep_unused:
+            by_use = by_use[: max(1, int((self.usage > 0).sum()))]
+        order = np.zeros(len(self.usage), dtype=self._width)
+        order[by_use] = np.arange(len(by_use), dtype=self._width)
+        return Mosaic(
+            codebook=codebook.cpu()[torch.from_numpy(by_use.copy())],
+            step=step,
+            usage=self.usage[by_use],
+            tensors=tuple(self._tensors),
+            scales=torch.cat(self._scales) if self._scales else None,
+            energy=energy,
+            sampled_blocks=sampled_blocks,
+            _spool=self._spool,
+            _order=order,
+        )
 
 
 def draw_blocks(
@@ -113,7 +196,9 @@ def project(
     chosen: tuple[TensorInfo, ...],
     motifs: np.ndarray,
     *,
-    codebook_dtype: torch.dtype,
+    codebook_dtype: CodebookDtype,
+    layouts: Mapping[str, Layout] | None = None,
+    scales: Mapping[str, torch.Tensor] | None = None,
     keep_unused: bool = False,
     ties: Ties = "any",
     device: str = "cpu",
@@ -124,59 +209,50 @@ def project(
 ) -> Mosaic:
     """Name the nearest of ``motifs`` (k, s), as they will be stored, for every block of the chosen tensors.
 
-    Motifs that no block uses are dropped unless ``keep_unused``. The distortion is measured on all values.
+    layouts: how a tensor is cut, FLAT where it names none. scales: codes (rows,) by which a tensor's rows are divided
+    before the search. Motifs that no block uses are dropped unless ``keep_unused``. The distortion is measured on all
+    values, as they will be decoded.
     """
-    stored = round_codebook(motifs, codebook_dtype)
-    values = stored.float().numpy()
+    stored, step = quantise_codebook(motifs, codebook_dtype)
+    values = decode_codebook(stored, step).numpy()
     search = NearestMotif(values, device=device, ties=ties)
-    width = np.dtype(np.min_scalar_type(len(values) - 1))
-    usage, tensors, first = np.zeros(len(values), dtype=np.int64), [], 0
-    spool = tempfile.TemporaryFile(dir=spool_directory)  # noqa: SIM115  it outlives this function
+    builder = MosaicBuilder(len(values), spool_directory=spool_directory)
+    s = values.shape[1]
     for info in chosen:
-        distortion, left, end = 0.0, info.values, first
-        for blocks in _blocks_of(checkpoint, info, values.shape[1]):
-            indices = search(blocks)
-            usage += np.bincount(indices, minlength=len(values))
-            # As it will be decoded: a motif's values are rounded once more to the tensor's own dtype.
-            decoded = torch.from_numpy(values[indices]).to(info.dtype).float().numpy()
-            error = np.square(blocks - decoded, dtype=np.float64).reshape(-1)
-            distortion += float(error[:left].sum())
-            left, end = left - blocks.size, end + len(blocks)
-            _spool_out(spool, indices.astype(width))
+        layout, codes = (layouts or {}).get(info.name, FLAT), (scales or {}).get(info.name)
+        rows = None if codes is None else scale_values(codes).numpy()
+        found = np.empty(layout.count(info.values, s), dtype=np.int32)
+        distortion, done = 0.0, 0
+        for blocks in _blocks_of(checkpoint, info, s, layout):
+            factors = None if rows is None else _factors(rows, layout.row_blocks(info.values, s), done, len(blocks))
+            indices = search(blocks if factors is None else blocks / factors)
+            decoded = values[indices] if factors is None else values[indices] * factors
+            # As it will be decoded: a value is rounded once more to the tensor's own dtype.
+            decoded = torch.from_numpy(decoded).to(info.dtype).float().numpy()
+            error = np.square(blocks - decoded, dtype=np.float64)
+            distortion += float(_real(error, info.values, done, layout).sum())
+            found[done : done + len(blocks)] = indices
+            done += len(blocks)
             progress(len(blocks))
-        tensors.append(CompressedTensor(info.name, info.shape, info.dtype, first, end, distortion))
-        first = end
-    by_use = np.argsort(-usage, kind="stable")
-    if not keep_unused:
-        by_use = by_use[: max(1, int((usage > 0).sum()))]
-    order = np.zeros(len(values), dtype=width)
-    order[by_use] = np.arange(len(by_use), dtype=width)
-    codebook = stored[torch.from_numpy(by_use.copy())]
-    return Mosaic(codebook, usage[by_use], tuple(tensors), energy, sampled_blocks, spool, order)
+        builder.add(info, found, distortion, layout, codes)
+    return builder.finish(stored, step, keep_unused=keep_unused, energy=energy, sampled_blocks=sampled_blocks)
 
 
-def _spool_out(spool: IO[bytes], indices: np.ndarray) -> None:
+def _factors(rows: np.ndarray, row_blocks: int, first: int, count: int) -> np.ndarray:
+    """The scale of each of ``count`` blocks from block ``first`` on: (count, 1)."""
+    return np.repeat(rows[first // row_blocks : (first + count) // row_blocks], row_blocks)[:, None]
+
+
+def _real(blocks: np.ndarray, values: int, first: int, layout: Layout) -> np.ndarray:
+    """What is no padding in a piece (m, s) of a tensor's blocks that starts at block ``first``."""
+    s = blocks.shape[1]
+    if layout.rows is None:
+        return blocks.reshape(-1)[: values - first * s]
+    return blocks.reshape(-1, layout.row_blocks(values, s) * s)[:, : layout.columns(values)]
+
+
+def _blocks_of(checkpoint: Checkpoint, info: TensorInfo, s: int, layout: Layout = FLAT) -> Iterator[np.ndarray]:
     try:
-        spool.write(indices.tobytes())
-    except OSError as error:
-        raise MomosError(
-            f"no room for the mosaic beside the output file: {error.strerror}; free some or use -o"
-        ) from error
-
-
-def _blocks_of(checkpoint: Checkpoint, info: TensorInfo, s: int) -> Iterator[np.ndarray]:
-    try:
-        yield from iter_blocks(checkpoint.read(info.name), s)
+        yield from iter_blocks(checkpoint.read(info.name), s, layout)
     except MomosError as error:
         raise MomosError(f"{info.name} {list(info.shape)}: {error}") from error
-
-
-def round_codebook(motifs: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Motifs in the dtype they are stored in; MomosError where it cannot hold them."""
-    rounded = torch.from_numpy(np.ascontiguousarray(motifs, dtype=np.float32)).to(dtype)
-    if not bool(torch.isfinite(rounded).all()):
-        raise MomosError(
-            f"a motif has the value {float(np.abs(motifs).max()):.3g}, beyond {str(dtype).removeprefix('torch.')}; use "
-            "--codebook-dtype float32 or bfloat16"
-        )
-    return rounded

@@ -11,7 +11,6 @@ from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
 from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.container import CODEBOOK_DTYPES
 from momos_compress.ctm import STRING_LENGTH, string_complexities
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, project
@@ -88,7 +87,7 @@ def compress(
         output=str(path),
         parameters=work.parameters,
         compressed_parameters=sum(tensor.values for tensor in mosaic.tensors),
-        blocks=work.blocks,
+        blocks=mosaic.blocks,
         k=mosaic.k,
         k_requested=work.k,
         s=settings.s,
@@ -97,7 +96,7 @@ def compress(
         protocol=settings.protocol,
         seed=settings.seed,
         device=settings.device,
-        zero_motif_share=float(mosaic.usage[int(zero[0])] / work.blocks) if len(zero) else 0.0,
+        zero_motif_share=float(mosaic.usage[int(zero[0])] / mosaic.blocks) if len(zero) else 0.0,
         sampled_blocks=mosaic.sampled_blocks,
         source_bytes=checkpoint.source_bytes,
         file_bytes=file_bytes,
@@ -178,7 +177,7 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             checkpoint,
             chosen,
             motifs,
-            codebook_dtype=CODEBOOK_DTYPES[str(settings.codebook_dtype)],
+            codebook_dtype=settings.codebook_dtype or "float16",
             keep_unused=paper,
             ties="lowest" if paper else "any",
             device=device,

@@ -10,7 +10,7 @@ import torch
 from momos_compress.atomic import check_writable
 from momos_compress.blocks import check_block_size, check_motif_count, motifs_for_capacity
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.container import CODEBOOK_DTYPES
+from momos_compress.codebook import CODEBOOK_DTYPES
 from momos_compress.errors import MomosError
 from momos_compress.motifs import default_method, get_fit, sample_size
 from momos_compress.nearest import faiss_problem

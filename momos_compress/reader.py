@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from momos_compress.blocks import from_blocks
+from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.container import (
     CODEBOOK,
-    CODEBOOK_DTYPES,
     DIGEST_HEX,
     FORMAT_NAME,
     FORMAT_VERSION,
+    SCALES,
     CompressedTensor,
     Recipe,
     checksum,
@@ -21,6 +21,7 @@ from momos_compress.container import (
 from momos_compress.errors import FormatError, one_line
 from momos_compress.packing import index_bits, packed_bytes, unpack
 from momos_compress.safetensors_file import SafetensorsFile
+from momos_compress.scales import scale_values
 from momos_compress.writer import tensor_data
 
 
@@ -71,25 +72,35 @@ class MomosFile:
         codebook = self.entries.get(CODEBOOK)
         if codebook is None:
             raise FormatError(f"the codebook {CODEBOOK!r} is missing")
-        if codebook.shape != (recipe.k, recipe.s) or codebook.torch_dtype not in CODEBOOK_DTYPES.values():
-            raise FormatError(f"the codebook is {codebook.dtype} {codebook.shape}, not float ({recipe.k}, {recipe.s})")
+        kind = "float" if recipe.codebook_step is None else "I8"
+        fits = codebook.torch_dtype in CODEBOOK_DTYPES.values() and (codebook.dtype == "I8") == (kind == "I8")
+        if codebook.shape != (recipe.k, recipe.s) or not fits:
+            raise FormatError(f"the codebook is {codebook.dtype} {codebook.shape}, not {kind} ({recipe.k}, {recipe.s})")
+        if SCALES in recipe.reserved:
+            scales = self.entries.get(SCALES)
+            if scales is None or scales.dtype != "U8" or scales.shape != (recipe.scales,):
+                stored = "missing" if scales is None else f"{scales.dtype} {scales.shape}"
+                raise FormatError(f"{SCALES!r} is {stored}, not U8 ({recipe.scales},)")
         for name, tensor in recipe.tensors.items():
+            if name in recipe.reserved:
+                raise FormatError(f"{name}: a parameter under a name of the format's own")
             entry = self.entries.get(name)
             if entry is None or entry.dtype != "U8" or entry.shape != (tensor.stored_bytes(recipe.k),):
                 stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
                 raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({tensor.stored_bytes(recipe.k)},)")
         for name in recipe.cast:
             entry = self.entries.get(name)
-            if entry is None or entry.dtype != "F16" or name in recipe.tensors or name == CODEBOOK:
+            if entry is None or entry.dtype != "F16" or name in recipe.tensors or name in recipe.reserved:
                 raise FormatError(f"{name}: listed as stored in F16, and is not")
-        stored_names = self.entries.keys() - {CODEBOOK}
+        stored_names = self.entries.keys() - recipe.reserved
         for name, target in recipe.aliases.items():
-            if name == CODEBOOK or name in stored_names or target not in stored_names:
+            if name in recipe.reserved or name in stored_names or target not in stored_names:
                 raise FormatError(f"{name}: an alias of {target!r}, which cannot be")
 
     def keys(self) -> tuple[str, ...]:
         """Names of the checkpoint's tensors: compressed ones first, in block order, then the others, then aliases."""
-        others = [name for name in self.entries if name != CODEBOOK and name not in self.recipe.tensors]
+        own = self.recipe.reserved | self.recipe.tensors.keys()
+        others = [name for name in self.entries if name not in own]
         return (*self.recipe.tensors, *others, *self.recipe.aliases)
 
     def __iter__(self) -> Iterator[str]:
@@ -104,7 +115,7 @@ class MomosFile:
         Raises KeyError for an unknown name and FormatError for damaged data.
         """
         name = self.recipe.aliases.get(name, name)
-        if name == CODEBOOK or name not in self.entries:
+        if name in self.recipe.reserved or name not in self.entries:
             raise KeyError(name)
         try:
             compressed = self.recipe.tensors.get(name)
@@ -131,14 +142,25 @@ class MomosFile:
     @cached_property
     def codebook(self) -> torch.Tensor:
         """The motifs (k, s) float32, most used first."""
-        motifs = self._read(CODEBOOK).float()
+        motifs = decode_codebook(self._read(CODEBOOK), self.recipe.codebook_step)
         if not bool(torch.isfinite(motifs).all()):
             raise FormatError("the codebook holds a value that is not finite")
         return motifs
 
+    @cached_property
+    def _scales(self) -> dict[str, torch.Tensor]:
+        """Codes of the scales of each scaled tensor: name -> (rows,) uint8."""
+        scaled = [tensor for tensor in self.recipe.tensors.values() if tensor.scaled]
+        parts = torch.split(self._read(SCALES), [tensor.scales for tensor in scaled])
+        return {tensor.name: part for tensor, part in zip(scaled, parts, strict=True)}
+
     def _decode(self, tensor: CompressedTensor, device: torch.device) -> torch.Tensor:
         motifs = self.codebook.to(device)
-        return from_blocks(motifs[self.indices(tensor.name, device=device).long()], tensor.shape, tensor.dtype)
+        blocks = motifs[self.indices(tensor.name, device=device).long()]
+        if tensor.scaled:
+            rows = scale_values(self._scales[tensor.name].to(device))
+            blocks.view(len(rows), -1).mul_(rows[:, None])
+        return tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).contiguous()
 
     def _read(self, name: str) -> torch.Tensor:
         entry, tensor = self.entries[name], self._file.read(name)

@@ -6,7 +6,7 @@ from typing import Literal
 Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
-CodebookDtype = Literal["float16", "bfloat16", "float32"]
+CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
 
 DEFAULT_C = 0.01
 """Capacity where neither c nor k is given: motifs are 1 % of the blocks."""

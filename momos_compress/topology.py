@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 
 from momos_compress.blocks import CHUNK_VALUES, check_block_size, count_blocks
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.container import CODEBOOK
 from momos_compress.errors import MomosError, one_line
 from momos_compress.reader import MomosFile
 from momos_compress.spectra import RESOLUTION, Graph, sparse
@@ -96,7 +95,8 @@ def layer_names(source: Checkpoint | MomosFile) -> list[str]:
         kinds = {i.name: (i.shape, i.dtype) for i in source.tensors.infos if i.name not in source.buffers}
     else:
         kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in source.recipe.tensors.items()}
-        others = {name: entry for name, entry in source.entries.items() if name not in kinds and name != CODEBOOK}
+        own = source.recipe.reserved | kinds.keys()
+        others = {name: entry for name, entry in source.entries.items() if name not in own}
         kinds |= {name: (entry.shape, entry.torch_dtype) for name, entry in others.items()}
     return [n for n, (shape, dtype) in kinds.items() if dtype.is_floating_point and len(shape) >= 2 and 0 not in shape]
 

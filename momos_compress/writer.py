@@ -11,7 +11,6 @@ import torch
 from momos_compress.atomic import atomic_writer
 from momos_compress.checkpoint import DTYPES
 from momos_compress.container import (
-    CODEBOOK,
     DIGEST_HEX,
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -48,8 +47,9 @@ def tensor_data(tensor: torch.Tensor) -> bytes:
 def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe) -> int:
     """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk."""
     ordered = _ordered(stored)
-    if sum(tensor.name == CODEBOOK for tensor in ordered) > 1:
-        raise MomosError(f"a tensor named {CODEBOOK!r} cannot be stored: the name is the format's own; rename it")
+    for name in recipe.reserved:
+        if sum(tensor.name == name for tensor in ordered) > 1:
+            raise MomosError(f"a tensor named {name!r} cannot be stored: the name is the format's own; rename it")
     text = recipe.to_json()
     last = recipe_checksum(text)
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from momos_compress import MomosError
 from momos_compress import blocks as blocks_module
 from momos_compress.blocks import (
+    FLAT,
     check_block_size,
     check_motif_count,
     count_blocks,
-    from_blocks,
     iter_blocks,
     motifs_for_capacity,
 )
@@ -38,7 +38,7 @@ def test_cutting_is_undone_exactly(shape: list[int], s: int, dtype: torch.dtype,
     tensor = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
     pieces = [torch.from_numpy(piece.copy()) for piece in iter_blocks(tensor, s)]
     assert sum(len(piece) for piece in pieces) == count_blocks(tensor.numel(), s)
-    assert torch.equal(from_blocks(torch.cat(pieces), tuple(shape), dtype), tensor)
+    assert torch.equal(FLAT.join(torch.cat(pieces), tuple(shape)).to(dtype), tensor)
 
 
 @pytest.mark.parametrize("s", [1, 3, 4, 64])
@@ -47,7 +47,7 @@ def test_pieces_of_a_large_tensor_join_without_a_seam(s: int, monkeypatch: pytes
     tensor = torch.randn(1001, generator=torch.Generator().manual_seed(0))
     pieces = list(iter_blocks(tensor, s))
     assert len(pieces) > 5
-    assert torch.equal(from_blocks(torch.from_numpy(np.concatenate(pieces)), (1001,), torch.float32), tensor)
+    assert torch.equal(FLAT.join(torch.from_numpy(np.concatenate(pieces)), (1001,)), tensor)
 
 
 @pytest.mark.parametrize(("value", "index"), [(float("nan"), (1, 2)), (float("inf"), (0, 0)), (float("-inf"), (2, 1))])

@@ -7,6 +7,7 @@ from conftest import memory_checkpoint
 
 from momos_compress import MomosError, Settings, compress, load_file, open_checkpoint
 from momos_compress import blocks as blocks_module
+from momos_compress.assembly import packed
 from momos_compress.blocks import count_blocks, iter_blocks
 from momos_compress.mosaic import draw_blocks, project
 from momos_compress.packing import index_bits, unpack
@@ -60,7 +61,7 @@ def test_distortion_and_indices_match_brute_force_without_counting_padding() -> 
         checkpoint,
         chosen,
         motifs,
-        codebook_dtype=torch.float32,
+        codebook_dtype="float32",
         keep_unused=True,
         ties="lowest",
         energy=1,
@@ -73,8 +74,9 @@ def test_distortion_and_indices_match_brute_force_without_counting_padding() -> 
     for tensor in mosaic.tensors:
         values = state()[tensor.name]
         blocks = np.concatenate(list(iter_blocks(values, 4)))
-        packed = torch.frombuffer(bytearray(b"".join(mosaic.packed(tensor))), dtype=torch.uint8)
-        indices = unpack(packed, tensor.blocks, index_bits(20)).numpy()
+        stored = torch.frombuffer(bytearray(b"".join(packed(mosaic, tensor))), dtype=torch.uint8)
+        indices = unpack(stored, tensor.blocks, index_bits(20)).numpy()
+        assert np.array_equal(np.concatenate(list(mosaic.indices(tensor))), indices)
         distances = np.square(blocks[:, None].astype(np.float64) - book[None]).sum(axis=2)
         assert np.array_equal(indices, distances.argmin(axis=1))
         decoded = book[indices].reshape(-1)[: values.numel()]

@@ -1,0 +1,185 @@
+"""Layouts, scales and int8 codebooks: what is written is read by this reader and by one written from the document."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import memory_checkpoint
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from second_reader import decode as second_decode
+from second_reader import stored_tensors as second_stored
+
+from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
+from momos_compress import blocks as blocks_module
+from momos_compress.assembly import recipe_of, stored_tensors
+from momos_compress.blocks import FLAT, Layout
+from momos_compress.mosaic import MosaicBuilder, project
+from momos_compress.plan import plan
+from momos_compress.scales import encode_scales
+from momos_compress.writer import write_container
+
+
+def rms(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
+    return encode_scales(layout.matrix(tensor).float().square().mean(dim=1).sqrt())
+
+
+def write(
+    path: Path,
+    state: dict[str, torch.Tensor],
+    *,
+    layouts: dict[str, Layout] | None = None,
+    scaled: tuple[str, ...] = (),
+    motifs: np.ndarray,
+    **choices: object,
+) -> MomosFile:
+    """Project a state dict onto given motifs and write it."""
+    checkpoint = memory_checkpoint(state)
+    layouts = layouts or {}
+    work = plan(checkpoint, Settings(k=len(motifs), s=motifs.shape[1], passthrough="keep", **choices))  # type: ignore[arg-type]
+    mosaic = project(
+        checkpoint,
+        work.selection.chosen,
+        motifs,
+        codebook_dtype=work.settings.codebook_dtype or "float16",
+        layouts=layouts,
+        scales={name: rms(state[name], layouts[name]) for name in scaled},
+        ties="lowest",
+        energy=1.0,
+        sampled_blocks=0,
+    )
+    stored, cast = stored_tensors(checkpoint, work, mosaic)
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, cast))
+    return MomosFile(path)
+
+
+def metadata_recipe(path: Path) -> dict[str, object]:
+    recipe: dict[str, object] = json.loads(second_stored(path)[1]["recipe"])
+    return recipe
+
+
+def draw(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+LAYOUTS = (
+    (FLAT, False),
+    (Layout(3), False),
+    (Layout(3), True),
+    (Layout(20, transposed=True), False),
+    (Layout(20, transposed=True), True),
+    (Layout(1), True),
+    (Layout(60), True),
+)
+
+
+@given(
+    st.sampled_from(LAYOUTS),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from(["float16", "float32", "bfloat16", "int8"]),
+    st.sampled_from([1, 2, 3, 256, 257]),
+    st.sampled_from([1, 2, 4, 7, 64]),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    st.integers(0, 2**20),
+)
+@hypothesis_settings(deadline=None, max_examples=60)
+def test_both_readers_agree_on_every_combination(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: tuple[Layout, bool],
+    second: tuple[Layout, bool],
+    codebook: str,
+    k: int,
+    s: int,
+    dtype: torch.dtype,
+    seed: int,
+) -> None:
+    path = tmp_path_factory.mktemp("x") / "x.momos.safetensors"
+    state = {"a": draw((6, 4, 5), seed).to(dtype), "b": draw((6, 20), seed + 1), "c": draw((5, 64), seed + 2)}
+    chosen = {"a": first, "b": second}
+    file = write(
+        path,
+        state,
+        layouts={name: layout for name, (layout, _) in chosen.items()},
+        scaled=tuple(name for name, (_, scaled) in chosen.items() if scaled),
+        motifs=np.random.default_rng(seed).standard_normal((k, s), dtype=np.float32),
+        codebook_dtype=codebook,
+        include=("*",),
+    )
+    decoded, expected = load_file(path), second_decode(path)
+    error = 0.0
+    for name, tensor in state.items():
+        found = torch.from_numpy(expected[name].copy()).to(tensor.dtype)
+        assert torch.equal(decoded[name], found), name
+        assert decoded[name].is_contiguous()
+        error += float((decoded[name].double() - tensor.double()).square().sum())
+    assert file.recipe.distortion == pytest.approx(error, rel=1e-6)
+    features = metadata_recipe(path).get("features", [])
+    assert features == list(file.recipe.features)
+    assert ("layout" in features) == (first[0] != FLAT or second[0] != FLAT)
+    assert ("scales" in features) == (first[1] or second[1])
+    assert ("codebook8" in features) == (codebook == "int8")
+
+
+def test_scaled_rows_find_the_motifs_of_their_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks_module, "CHUNK_VALUES", 10)  # a row or two at a time
+    motifs = np.array([[1, 1], [1, -1], [0, 0]], dtype=np.float32)
+    pattern = torch.tensor([[1.0, 1, 1, -1, 1], [1, -1, -1, 1, 1]])
+    weight = torch.cat([pattern * 2.0**i for i in range(-9, 7)])
+    file = write(
+        tmp_path / "x", {"w": weight}, layouts={"w": Layout(32)}, scaled=("w",), motifs=np.vstack([motifs, -motifs[:2]])
+    )
+    # The last block of a row is half padding: (1, 1) and (1, -1) are both exact there.
+    assert torch.equal(file.get("w"), weight)
+    assert file.recipe.distortion == 0
+    assert len(file.indices("w")) == 32 * 3
+
+
+def test_a_nan_in_rows_is_told_by_the_index_in_its_own_shape(tmp_path: Path) -> None:
+    weight = draw((6, 4, 2))
+    weight[5, 1, 1] = float("nan")
+    with pytest.raises(MomosError, match=r"^w \[6, 4, 2\]: nan at index \[5, 1, 1\]"):
+        write(
+            tmp_path / "x",
+            {"w": weight},
+            layouts={"w": Layout(8, transposed=True)},
+            motifs=np.zeros((1, 4), np.float32),
+        )
+
+
+def test_values_that_a_scale_drives_beyond_the_dtype_are_refused() -> None:
+    info = memory_checkpoint({"w": draw((2, 4)).half()}).tensors.infos[0]
+    with pytest.raises(MomosError, match=r"^w \[2, 4\]: its decoded values are not finite"):
+        MosaicBuilder(1).add(info, np.zeros(2, np.int32), float("inf"))
+
+
+def test_a_name_is_the_formats_own_only_where_its_feature_is_used(tmp_path: Path) -> None:
+    state = {"momos.scales": torch.arange(3), "w": draw((4, 6))}
+    motifs = np.ones((2, 3), np.float32)
+    file = write(tmp_path / "x", state, motifs=motifs)
+    assert torch.equal(file.get("momos.scales"), torch.arange(3))
+    with pytest.raises(MomosError, match=r"'momos\.scales' cannot be stored.*rename it"):
+        write(tmp_path / "x", state, motifs=motifs, layouts={"w": Layout(4)}, scaled=("w",))
+
+
+def test_scales_are_no_tensor_of_the_checkpoint(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "x",
+        {"w": draw((4, 6))},
+        motifs=np.ones((2, 3), np.float32),
+        layouts={"w": Layout(4)},
+        scaled=("w",),
+    )
+    assert list(file) == ["w"]
+    with pytest.raises(KeyError):
+        file.get("momos.scales")
+
+
+def test_an_unknown_feature_beside_known_ones_is_named_alone(tmp_path: Path) -> None:
+    from momos_compress.container import Recipe
+
+    text = '{"s":1,"k":1,"blocks":0,"distortion":0,"energy":0,"tensors":{},"features":["layout","wavelets"]}'
+    with pytest.raises(FormatError, match=r"does not know: \['wavelets'\]; upgrade"):
+        Recipe.from_json(text)
