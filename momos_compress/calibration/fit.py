@@ -1,0 +1,386 @@
+"""The fit to what layers compute: motifs and mosaic of least output error plus weighted rate.
+
+The objective, over all layers, with x the normalised weight and q what stands for it:
+
+    J = sum_o w_o (x_o - q_o) H (x_o - q_o)^T + lambda (bits of the mosaic + bits of the codebook)
+
+w_o is the row's importance times its squared scale. The first mosaic comes from GPTQ's recursion (arXiv 2210.17323) on
+blocks instead of single columns: what one block gets wrong, the blocks after it make good as far as they can. Then
+mosaic and codebook are improved in turn: each block's motif with all others held fixed (coordinate descent on J), the
+motifs by conjugate gradients on J, which is quadratic in them. The rate is entropy-constrained vector quantisation's
+(Chou, Lookabaugh, Gray 1989).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from momos_compress.blocks import Layout
+from momos_compress.calibration.statistics import MatrixStore
+from momos_compress.nearest import load_faiss
+from momos_compress.scales import scale_values
+
+DAMPING = 0.01
+"""Times the mean of a layer's second moments, added to each: what was not seen in calibration is not free of cost."""
+MAX_DAMPING = 1.0
+CHUNK = 2**23
+"""Costs of (block, motif) pairs held at a time: 32 MiB."""
+CONJUGATE_STEPS = 8
+CANDIDATES = 256
+"""Motifs that a block may move to after the first pass, where there are more than ``ALL_MOTIFS``: those nearest to the
+one it has. The loss is measured in reports/rate_accuracy.md."""
+ALL_MOTIFS = 8192
+FAISS_FROM = 2048
+"""Motifs from which FAISS finds the cheapest faster than torch does."""
+
+
+@dataclass
+class LayerFit:
+    """One weight while it is fitted: ``rows`` in ``groups``, ``columns`` padded to whole blocks.
+
+    targets: (groups, rows, columns) normalised weights. weights: (groups, rows), importance of a normalised error.
+    indices: (groups, rows, blocks). correlated: whether second moments (groups, columns, columns) are in the store;
+    otherwise they are the identity.
+    """
+
+    name: str
+    layout: Layout
+    scales: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    correlated: bool
+    indices: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int32))
+
+    def decoded(self, codebook: torch.Tensor) -> torch.Tensor:
+        """(groups, rows, columns) normalised, as the motifs give it."""
+        return codebook[self.indices.long()].reshape(self.targets.shape)
+
+    def weight(self, codebook: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """The weight as it will be decoded, before it is cast to its dtype."""
+        rows = self.decoded(codebook).reshape(len(self.scales), -1) * scale_values(self.scales)[:, None]
+        return self.layout.join(rows.reshape(-1, codebook.shape[1]), shape)
+
+
+def normalised(weight: torch.Tensor, layout: Layout, scales: torch.Tensor, groups: int, s: int) -> torch.Tensor:
+    """A weight over its rows' scales, zero-padded: (groups, rows of a group, columns)."""
+    matrix = layout.matrix(weight.float()) / scale_values(scales)[:, None]
+    padded = torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % s))
+    return padded.reshape(groups, len(padded) // groups, -1)
+
+
+def damped(moments: torch.Tensor, s: int) -> tuple[torch.Tensor, float]:
+    """Second moments (groups, c, c), made safely positive definite and padded to whole blocks; and the damping used.
+
+    Padding costs nothing: any value may stand there.
+    """
+    groups, width, _ = moments.shape
+    mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+    padded = torch.zeros(groups, width + -width % s, width + -width % s, dtype=moments.dtype, device=moments.device)
+    damping = DAMPING
+    while True:
+        padded.zero_()
+        padded[:, :width, :width] = moments
+        diagonal = padded.diagonal(dim1=1, dim2=2)
+        diagonal[:, :width] += damping * mean[:, None]
+        diagonal[:, width:] = 1e-4 * mean[:, None]
+        _, info = torch.linalg.cholesky_ex(padded)
+        if not bool(info.any()) or damping >= MAX_DAMPING:
+            return padded, damping
+        damping *= 10
+
+
+def feedback(moments: torch.Tensor) -> torch.Tensor:
+    """U (groups, c, c), upper triangular, with U^T U = H^-1: how an error moves on to the columns after it."""
+    lower = torch.linalg.cholesky(moments.double())
+    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True).float()
+
+
+class Rate:
+    """Bits that naming a motif costs: those of its index, and its share of the codebook."""
+
+    def __init__(self, k: int, motif_bits: float) -> None:
+        self.motif_bits = motif_bits
+        self.bits = torch.full((k,), math.log2(max(k, 2)))
+
+    def update(self, usage: torch.Tensor) -> None:
+        """usage: (k,) blocks of each motif."""
+        usage = usage.double()
+        share = (usage + 0.5) / (usage.sum() + 0.5 * len(usage))
+        self.bits = (-share.log2() + self.motif_bits / usage.clamp(min=1)).float()
+
+
+
+def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """argmin over m of |p - m|^2 + weight_p price_m, exactly up to float32's rounding.
+
+    points: (groups, n, s). motifs: (groups, k, s). price: (k,). weight: (groups, n). Returns (groups, n) int64. The
+    cost is a product of s + 2 terms each, |p|^2 being the same for all m: (p, 1, weight) with (-2 m, |m|^2, price).
+    """
+    groups, n, _ = points.shape
+    k = motifs.shape[1]
+    left = torch.cat([points, torch.ones(groups, n, 1, device=points.device), weight[:, :, None]], dim=2)
+    norms = motifs.square().sum(dim=2, keepdim=True)
+    right = torch.cat([-2 * motifs, norms, price[None, :, None].expand(groups, k, 1)], dim=2)
+    if k >= FAISS_FROM and points.device.type == "cpu" and (faiss := load_faiss()) is not None:
+        found = []
+        for a, b in zip(left, right, strict=True):
+            index = faiss.IndexFlatIP(a.shape[1])
+            index.add(np.ascontiguousarray(-b.numpy()))
+            found.append(torch.from_numpy(index.search(np.ascontiguousarray(a.numpy()), 1)[1][:, 0]))
+        return torch.stack(found)
+    out = torch.empty(groups, n, dtype=torch.int64, device=points.device)
+    rows = max(1, CHUNK // k)
+    some = max(1, rows // n)
+    for g in range(0, groups, some):
+        transposed = right[g : g + some].transpose(1, 2)
+        for start in range(0, n, rows):
+            cost = torch.bmm(left[g : g + some, start : start + rows], transposed)
+            out[g : g + some, start : start + rows] = cost.argmin(dim=2)
+    return out
+
+
+def cheapest_near(
+    points: torch.Tensor,
+    motifs: torch.Tensor,
+    price: torch.Tensor,
+    weight: torch.Tensor,
+    current: torch.Tensor,
+    neighbours: torch.Tensor,
+) -> torch.Tensor:
+    """As ``cheapest``, among the ``neighbours`` (k, c) of each block's ``current`` motif (groups, n) alone."""
+    out = torch.empty_like(current)
+    rows = max(1, CHUNK // (neighbours.shape[1] * points.shape[2]))
+    for g in range(len(points)):
+        for start in range(0, points.shape[1], rows):
+            at = slice(start, start + rows)
+            among = neighbours[current[g, at]]
+            gap = (motifs[g][among] - points[g, at, None]).square().sum(dim=2)
+            best = (gap + weight[g, at, None] * price[among]).argmin(dim=1, keepdim=True)
+            out[g, at] = among.gather(1, best)[:, 0]
+    return out
+
+
+class Fitter:
+    """All layers over one codebook, from a first codebook to the final mosaic.
+
+    moments: damped second moments of the correlated layers, by name. rate_weight: lambda over the one at which a bit
+    is worth what it buys by more motifs (0: distortion alone). Tensors live on ``device`` a layer at a time.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[LayerFit],
+        moments: MatrixStore,
+        codebook: torch.Tensor,
+        *,
+        rate_weight: float,
+        motif_bits: float,
+        zero_motif: bool,
+        device: str,
+    ) -> None:
+        self.layers, self.moments, self.codebook, self.device = list(layers), moments, codebook.to(device), device
+        self.rate_weight, self.zero_motif = rate_weight, zero_motif
+        self.rate, self.price = Rate(len(codebook), motif_bits), 0.0
+        self._neighbours: torch.Tensor | None = None
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks over all layers."""
+        return sum(layer.targets.numel() for layer in self.layers) // self.codebook.shape[1]
+
+    def first_pass(self, progress: Callable[[int], None]) -> None:
+        """GPTQ on blocks; sets lambda from the distortion that it leaves."""
+        for layer in self.layers:
+            layer.indices = self._greedy(layer) if layer.correlated else self._alone(layer)
+            progress(layer.indices.numel())
+        # At high rates the distortion of k motifs falls as k^(-2/s), so a bit a block takes 2 ln 2 / s of it away.
+        slope = 2 * math.log(2) / self.codebook.shape[1]
+        self.price = self.rate_weight * slope * self.distortion() / max(self.blocks, 1)
+        self._count()
+
+    def improve(self, progress: Callable[[int], None], *, codebook: bool = True) -> None:
+        """One round: the motifs for this mosaic, then the mosaic for these motifs."""
+        if codebook:
+            self._drop_unused()
+            self._solve_codebook()
+        self._neighbours = self._near() if len(self.codebook) > ALL_MOTIFS else None
+        for layer in self.layers:
+            if layer.correlated:
+                self._descend(layer)
+            else:
+                layer.indices = self._alone(layer)
+            progress(layer.indices.numel())
+        self._count()
+
+    def distortion(self) -> float:
+        """J without its rate."""
+        total = 0.0
+        for layer in self.layers:
+            error = (layer.targets - layer.decoded(self.codebook.cpu())).to(self.device)
+            cost = (self._times_moments(layer, error) * error).sum(dim=2) * layer.weights.to(self.device)
+            total += float(cost.double().sum())
+        return total
+
+    def usage(self) -> torch.Tensor:
+        """Blocks of each motif: (k,)."""
+        usage = torch.zeros(len(self.codebook), dtype=torch.int64)
+        for layer in self.layers:
+            usage += torch.bincount(layer.indices.reshape(-1).long(), minlength=len(usage))
+        return usage
+
+    def bits(self) -> float:
+        """Entropy of the mosaic."""
+        share = self.usage().double()
+        share = share[share > 0] / share.sum()
+        return float(-(share * share.log2()).sum()) * self.blocks
+
+    def _count(self) -> None:
+        self.rate.update(self.usage())
+
+    def _times_moments(self, layer: LayerFit, error: torch.Tensor) -> torch.Tensor:
+        return error @ self.moments[layer.name].to(error) if layer.correlated else error
+
+    def _penalty(self, layer: LayerFit) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.rate.bits.to(self.device), self.price / layer.weights.to(self.device)
+
+    def _alone(self, layer: LayerFit) -> torch.Tensor:
+        s = self.codebook.shape[1]
+        price, weight = self._penalty(layer)
+        points = layer.targets.to(self.device).reshape(1, -1, s)
+        blocks = layer.targets.shape[2] // s
+        spread = weight[:, :, None].expand(-1, -1, blocks).reshape(1, -1)
+        found = cheapest(points, self.codebook[None], price, spread)
+        return found.reshape(*layer.targets.shape[:2], blocks).int().cpu()
+
+    def _greedy(self, layer: LayerFit) -> torch.Tensor:
+        s, book = self.codebook.shape[1], self.codebook
+        left = layer.targets.to(self.device).clone()
+        upper = feedback(self.moments[layer.name].to(self.device))
+        price, weight = self._penalty(layer)
+        groups, rows, width = left.shape
+        out = torch.empty(groups, rows, width // s, dtype=torch.int32)
+        for j in range(width // s):
+            at, rest = slice(j * s, j * s + s), slice(j * s + s, width)
+            inverse = torch.linalg.inv(upper[:, at, at])
+            found = cheapest(left[:, :, at] @ inverse, book @ inverse, price, weight)
+            error = left[:, :, at] - book[found]
+            if j * s + s < width:
+                left[:, :, rest] -= (error @ inverse) @ upper[:, at, rest]
+            out[:, :, j] = found.int().cpu()
+        return out
+
+    def _descend(self, layer: LayerFit) -> None:
+        s, book = self.codebook.shape[1], self.codebook
+        moments = self.moments[layer.name].to(self.device)
+        targets, indices = layer.targets.to(self.device), layer.indices.to(self.device).long()
+        groups, rows, width = targets.shape
+        count = width // s
+        error = targets - book[indices].reshape(targets.shape)
+        pull = error @ moments
+        diagonal = torch.stack([moments[:, j * s : j * s + s, j * s : j * s + s] for j in range(count)], dim=1)
+        lower = torch.linalg.cholesky(diagonal)
+        inverse = torch.cholesky_inverse(lower)
+        price, weight = self._penalty(layer)
+        for j in range(count):
+            at = slice(j * s, j * s + s)
+            # With all other blocks held fixed the cost of this one is |t - c|^2 in the metric of its moments.
+            best = (book[indices[:, :, j]] + pull[:, :, at] @ inverse[:, j]) @ lower[:, j]
+            motifs = book @ lower[:, j]
+            if self._neighbours is None:
+                found = cheapest(best, motifs, price, weight)
+            else:
+                found = cheapest_near(best, motifs, price, weight, indices[:, :, j], self._neighbours)
+            group, row = (found != indices[:, :, j]).nonzero(as_tuple=True)
+            if len(row):
+                change = book[indices[group, row, j]] - book[found[group, row]]
+                if groups == 1:
+                    pull[0].index_add_(0, row, change @ moments[0, at])
+                else:
+                    pull[group, row] += (change[:, None] @ moments[group, at])[:, 0]
+                indices[:, :, j] = found
+        layer.indices = indices.int().cpu()
+
+    def _drop_unused(self) -> None:
+        used = self.usage() > 0
+        if self.zero_motif:
+            used[0] = True
+        if bool(used.all()):
+            return
+        new = torch.cumsum(used, 0).int() - 1
+        self.codebook = self.codebook[used.to(self.device)]
+        for layer in self.layers:
+            layer.indices = new[layer.indices.long()]
+        self._count()
+
+    def _near(self) -> torch.Tensor:
+        """The motifs nearest to each motif, itself among them: (k, CANDIDATES)."""
+        book = self.codebook.cpu()
+        faiss = load_faiss()
+        if faiss is None:
+            chunks = [torch.cdist(part, book).topk(CANDIDATES, largest=False).indices for part in book.split(256)]
+            return torch.cat(chunks).to(self.device)
+        index = faiss.IndexFlatL2(book.shape[1])
+        index.add(book.numpy())
+        return torch.from_numpy(index.search(book.numpy(), CANDIDATES)[1]).to(self.device)
+
+    def _solve_codebook(self) -> None:
+        """Preconditioned conjugate gradients on J over the motifs, from those that are there."""
+        book = self.codebook
+        free = torch.ones(len(book), 1, device=self.device)
+        if self.zero_motif:
+            free[0] = 0
+        inverse = self._preconditioner()
+        residual = self._descent(book, targets=True) * free
+        step = torch.einsum("kst,kt->ks", inverse, residual)
+        direction, square = step.clone(), float((residual * step).sum())
+        for _ in range(CONJUGATE_STEPS):
+            if square <= 0:
+                break
+            bent = -self._descent(direction, targets=False) * free
+            curvature = float((direction * bent).sum())
+            if curvature <= 0:
+                break
+            book = book + square / curvature * direction
+            residual = residual - square / curvature * bent
+            step = torch.einsum("kst,kt->ks", inverse, residual)
+            square, before = float((residual * step).sum()), square
+            direction = step + square / before * direction
+        if bool(torch.isfinite(book).all()):
+            self.codebook = book
+
+    def _descent(self, book: torch.Tensor, *, targets: bool) -> torch.Tensor:
+        """Minus half the gradient of J in the motifs (k, s); without targets only what is linear in them."""
+        out = torch.zeros_like(book)
+        for layer in self.layers:
+            indices = layer.indices.to(self.device).long()
+            error = -book[indices].reshape(layer.targets.shape)
+            if targets:
+                error += layer.targets.to(self.device)
+            pull = self._times_moments(layer, error) * layer.weights.to(self.device)[:, :, None]
+            out.index_add_(0, indices.reshape(-1), pull.reshape(-1, book.shape[1]))
+        return out
+
+    def _preconditioner(self) -> torch.Tensor:
+        """Inverses of the blocks of J's second derivative that belong to one motif each: (k, s, s)."""
+        k, s = self.codebook.shape
+        out = torch.zeros(k, s * s, device=self.device)
+        for layer in self.layers:
+            weights = layer.weights.to(self.device)
+            groups, rows, width = layer.targets.shape
+            indices = layer.indices.to(self.device).long()
+            if not layer.correlated:
+                flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1, 1)
+                out.index_add_(0, indices.reshape(-1), flat * torch.eye(s, device=self.device).reshape(1, -1))
+                continue
+            moments = self.moments[layer.name].to(self.device)
+            for j in range(width // s):
+                own = moments[:, j * s : j * s + s, j * s : j * s + s].reshape(groups, 1, s * s)
+                out.index_add_(0, indices[:, :, j].reshape(-1), (weights[:, :, None] * own).reshape(-1, s * s))
+        out = out.reshape(k, s, s)
+        size = out.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-30)
+        out += 1e-4 * size[:, None, None] * torch.eye(s, device=self.device)
+        # A motif that nothing uses has no equation: it stays.
+        return torch.linalg.inv(out / size[:, None, None]) / size[:, None, None]

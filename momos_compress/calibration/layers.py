@@ -1,0 +1,134 @@
+"""Which layer of a network a weight belongs to, and how that layer's inputs meet the weight's columns."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from momos_compress.blocks import Layout
+from momos_compress.checkpoint import TensorInfo
+
+Kind = Literal["linear", "convolution", "embedding", "other"]
+
+
+@dataclass(frozen=True)
+class LayerWeight:
+    """A weight and its layer.
+
+    parameter: the weight's name in the checkpoint. own_name: in the network. module: the layer's name there, None where
+    no layer of a known kind has it. groups: of a grouped convolution, each with rows and inputs of its own.
+    """
+
+    parameter: str
+    own_name: str
+    module: str | None
+    kind: Kind
+    layout: Layout
+    groups: int
+
+
+def row_layout(shape: Sequence[int]) -> Layout:
+    """A row for each index of the first dimension; a vector is one row."""
+    return Layout(shape[0] if len(shape) > 1 else 1)
+
+
+def find_layers(model: nn.Module | None, infos: Iterable[TensorInfo]) -> list[LayerWeight]:
+    """The layer of each of these tensors, in their order. Without a network all are of the kind "other"."""
+    owners = {} if model is None else _owners(model)
+    names = {} if model is None else own_names(model, [info.name for info in infos])
+    found = []
+    for info in infos:
+        own = names.get(info.name, info.name)
+        module, kind, transposed, groups = owners.get(own, (None, "other", False, 1))
+        layout = row_layout(info.shape)
+        if transposed:
+            layout = Layout(math.prod(info.shape) // info.shape[0], transposed=True)
+        found.append(LayerWeight(info.name, own, module, kind, layout, groups))
+    return found
+
+
+def own_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """Checkpoint name -> the network's name of the same tensor: files may lack, or add, the base model's prefix."""
+    own = {name for name, _ in (*model.named_parameters(remove_duplicate=False), *model.named_buffers())}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    out = {}
+    for name in names:
+        for candidate in (name, prefix + name, name.removeprefix(prefix)):
+            if candidate in own:
+                out[name] = candidate
+                break
+    return out
+
+
+def _owners(model: nn.Module) -> dict[str, tuple[str, Kind, bool, int]]:
+    owners: dict[str, tuple[str, Kind, bool, int]] = {}
+    for name, module in model.named_modules():
+        parameter = f"{name}.weight" if name else "weight"
+        if isinstance(module, nn.Embedding):
+            owners.setdefault(parameter, (name, "embedding", False, 1))
+        elif isinstance(module, nn.Linear):
+            owners.setdefault(parameter, (name, "linear", False, 1))
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d)):
+            owners.setdefault(parameter, (name, "convolution", False, module.groups))
+        elif _keeps_inputs_first(module):
+            owners.setdefault(parameter, (name, "linear", True, 1))
+    return owners
+
+
+def _keeps_inputs_first(module: nn.Module) -> bool:
+    """GPT-2's Conv1D of transformers: a linear layer whose weight is (in, out)."""
+    weight = getattr(module, "weight", None)
+    outputs = getattr(module, "nf", None)
+    return type(module).__name__ == "Conv1D" and weight is not None and weight.ndim == 2 and weight.shape[1] == outputs
+
+
+def columns(module: nn.Module, inputs: torch.Tensor, keep: int, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+    """What the weight's columns are multiplied with: (groups, m, columns), and at how many places in all.
+
+    keep: of so many places at most in each sample, drawn at random; m is that many times the samples.
+    """
+    if not isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        places = math.prod(inputs.shape[:-1])
+        flat = inputs.reshape(places, inputs.shape[-1])
+        most = keep * len(inputs)
+        if places > most:
+            flat = flat[torch.randperm(places, generator=generator)[:most].to(flat.device)]
+        return flat[None], places
+    if isinstance(module, nn.Conv1d):
+        inputs = inputs[:, :, None]
+    kernel, stride, dilation = (_pair(size) for size in (module.kernel_size, module.stride, module.dilation))
+    if isinstance(module.padding, str):
+        total = [d * (k - 1) if module.padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
+        sides = (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2)
+    else:
+        down, right = _pair(module.padding)
+        sides = (right, right, down, down)
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = functional.pad(inputs, sides, mode=mode)
+    high, wide = (
+        (size - d * (k - 1) - 1) // step + 1
+        for size, k, d, step in zip(padded.shape[2:], kernel, dilation, stride, strict=True)
+    )
+    at = torch.arange(high * wide)
+    if len(at) > keep:
+        at = torch.randperm(len(at), generator=generator)[:keep]
+    down_at, right_at = (at // wide * stride[0]).to(inputs.device), (at % wide * stride[1]).to(inputs.device)
+    taps = [
+        padded[:, :, down_at + i * dilation[0], right_at + j * dilation[1]]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
+    # (n, channels, places, taps) -> (groups, n places, channels of the group, taps)
+    patches = torch.stack(taps, dim=-1)
+    n, channels, places, size = patches.shape
+    grouped = patches.reshape(n, module.groups, channels // module.groups, places, size)
+    return grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, n * places, -1), n * high * wide
+
+
+def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -1,0 +1,130 @@
+"""What a compressed network's own norms and biases can make good: means and variances back to the original's.
+
+Both networks see the same inputs, so that only what compression changed is corrected, and not what differs between the
+inputs and the training data. Source: bias correction of data-free quantisation (Nagel et al. 2019), in pairs.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from momos_compress.calibration.layers import LayerWeight
+from momos_compress.calibration.statistics import Inputs, attention_mask, forward, real_tokens
+
+VARIANCE_RANGE = (0.1, 10.0)
+BATCH_VALUES = 2**25
+"""Values of a layer's inputs held at a time: 128 MiB."""
+
+
+def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Batch norms that keep running statistics, by module name."""
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
+            found[name] = module
+    return found
+
+
+def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
+    """How many samples fit ``BATCH_VALUES`` in the network's largest layer; inputs: a few samples."""
+    largest, length = 1, 1
+
+    def see(module: nn.Module, args: Any, out: Any) -> None:
+        nonlocal largest
+        if isinstance(out, torch.Tensor):
+            largest = max(largest, out.numel())
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.callback(module.register_forward_hook(see).remove)
+        with torch.inference_mode():
+            out = forward(model, inputs)
+        length = len(out)
+    return max(1, BATCH_VALUES * length // largest)
+
+
+def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWeight], batch: Inputs) -> list[str]:
+    """Correct ``compressed`` in place on one batch, layer after layer; returns the names of the tensors changed.
+
+    Batch norms: mean += mean_compressed - mean_original; variance *= their ratio. Biases of compressed layers that no
+    batch norm follows at once have none to correct them: the difference of the layers' mean outputs is taken off.
+    """
+    mask = attention_mask(batch)
+    wanted = {layer.module for layer in layers if layer.module is not None and layer.kind != "embedding"}
+    norms = set(batch_norms(original))
+    biased = {
+        name
+        for name in wanted
+        if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter)
+    }
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    changed: list[str] = []
+
+    def remember_norm(name: str) -> Any:
+        return lambda module, args: seen.__setitem__(name, channel_moments(args[0]))
+
+    def remember_output(name: str) -> Any:
+        return lambda module, args, out: seen.__setitem__(name, (output_mean(module, out, mask), torch.empty(0)))
+
+    def correct_norm(name: str) -> Any:
+        def hook(module: _BatchNorm, args: Any) -> None:
+            if name not in seen:
+                return
+            mean, variance = channel_moments(args[0])
+            mean_before, variance_before = seen[name]
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean += (mean - mean_before).to(module.running_mean)
+            ratio = (variance / variance_before.clamp(min=1e-12)).clamp(*VARIANCE_RANGE)
+            module.running_var *= ratio.to(module.running_var)
+            changed.extend((f"{name}.running_mean", f"{name}.running_var"))
+
+        return hook
+
+    def correct_output(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, out: Any) -> Any:
+            if name not in seen:
+                return out
+            shift = seen[name][0] - output_mean(module, out, mask)
+            with torch.no_grad():
+                module.bias += shift.to(module.bias)
+            changed.append(f"{name}.bias")
+            return out + shift.reshape(_along_channels(module, out)).to(out)
+
+        return hook
+
+    for model, on_norm, on_output in (
+        (original, remember_norm, remember_output),
+        (compressed, correct_norm, correct_output),
+    ):
+        with ExitStack() as stack, torch.no_grad():
+            for name in norms:
+                stack.callback(model.get_submodule(name).register_forward_pre_hook(on_norm(name)).remove)
+            for name in biased:
+                stack.callback(model.get_submodule(name).register_forward_hook(on_output(name)).remove)
+            forward(model, batch)
+    return changed
+
+
+def channel_moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of each channel of (n, channels, ...)."""
+    flat = inputs.transpose(0, 1).reshape(inputs.shape[1], -1)
+    return flat.mean(dim=1), flat.var(dim=1, unbiased=False)
+
+
+def _along_channels(module: nn.Module, out: torch.Tensor) -> tuple[int, ...]:
+    """The shape of one value for each output of the layer, against ``out``."""
+    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        return (1, -1, *(1,) * (out.ndim - 2))
+    return (-1,)
+
+
+def output_mean(module: nn.Module, out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Mean of each output of a layer over samples and places."""
+    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        return channel_moments(out)[0]
+    out = real_tokens(out, mask)
+    return out.reshape(-1, out.shape[-1]).mean(dim=0)

@@ -1,0 +1,84 @@
+"""Tuning what is stored beside the mosaic: norms and biases, so that outputs match the original's on unlabelled inputs."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from momos_compress.calibration.statistics import Inputs, attention_mask, batch_length, forward, to_device
+
+LEARNING_RATE = 1e-3
+
+
+def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """How far outputs are from the original's: KL divergence of class scores (n, classes), else relative squared error.
+
+    mask: (n, t), which tokens of (n, t, c) count.
+    """
+    if out.ndim == 2 and out.shape[1] > 1:
+        return functional.kl_div(
+            functional.log_softmax(out, dim=1), functional.log_softmax(target, dim=1), log_target=True, reduction="batchmean"
+        )
+    error, energy = (out - target).square(), target.square()
+    if mask is not None and mask.shape == out.shape[: mask.ndim]:
+        real = mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
+        error, energy = error * real, energy * real
+    return error.sum() / energy.sum().clamp(min=1e-12)
+
+
+def tune(
+    original: nn.Module,
+    compressed: nn.Module,
+    kept: Sequence[str],
+    batches: Sequence[Inputs],
+    *,
+    epochs: int,
+    seed: int,
+    device: str,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """Train the parameters named ``kept`` of ``compressed`` in place; returns the names of those that changed.
+
+    Adam with a cosine schedule; batch norms keep their running statistics. A loss that is not lower afterwards on the
+    same inputs undoes it all.
+    """
+    parameters = dict(compressed.named_parameters())
+    chosen = [name for name in kept if name in parameters]
+    if not chosen or epochs < 1:
+        return []
+    before = {name: parameters[name].detach().clone() for name in chosen}
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in before)
+    with torch.inference_mode():
+        targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
+    start = _loss(compressed, batches, targets, device)
+    optimiser = torch.optim.Adam([parameters[name] for name in chosen], lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for i in torch.randperm(len(batches), generator=generator).tolist():
+            inputs = to_device(batches[i], device)
+            out = forward(compressed, inputs)
+            loss = output_loss(out, targets[i].clone().to(device), attention_mask(inputs))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            progress(batch_length(batches[i]))
+    if not _loss(compressed, batches, targets, device) < start:
+        with torch.no_grad():
+            for name, value in before.items():
+                parameters[name].copy_(value)
+        return []
+    return chosen
+
+
+def _loss(model: nn.Module, batches: Sequence[Inputs], targets: Sequence[torch.Tensor], device: str) -> float:
+    total = 0.0
+    with torch.inference_mode():
+        for batch, target in zip(batches, targets, strict=True):
+            inputs = to_device(batch, device)
+            loss = output_loss(forward(model, inputs), target.to(device), attention_mask(inputs))
+            total += float(loss) * batch_length(batch)
+    return total
