@@ -33,8 +33,11 @@ def register_dataset(name: str, dataset: Callable[[], Any]) -> None:
     DATASETS[name] = dataset
 
 
-def open_dataset(data: str) -> tuple[Any, int | None]:
-    """A data set and its number of classes: a registered name, an image folder (class/image), or a tar of one."""
+def open_dataset(data: str, channels: int = 3) -> tuple[Any, int | None]:
+    """A data set and its number of classes: a registered name, an image folder (class/image), or a tar of one.
+
+    channels: what the images of a folder or tar are converted to, 1 (grey) or 3 (RGB).
+    """
     from timm.data import create_dataset
 
     if data in DATASETS:
@@ -51,7 +54,15 @@ def open_dataset(data: str) -> tuple[Any, int | None]:
         raise MomosError(f"{data}: not an image folder or a tar of one ({one_line(error)})") from error
     if images == 0:
         raise MomosError(f"{data}: holds no images; expected are folders named by class, with images in them")
-    return ImageReader(dataset.reader), classes
+    return ImageReader(dataset.reader, "L" if channels == 1 else "RGB"), classes
+
+
+def preprocessing(model: nn.Module) -> dict[str, Any]:
+    """How a timm network wants its images: what timm's create_loader and create_transform take for evaluation."""
+    from timm.data import resolve_data_config
+
+    config = resolve_data_config({}, model=model)
+    return {key: config[key] for key in ("input_size", "interpolation", "mean", "std", "crop_pct")}
 
 
 class ImageReader(Dataset[Any]):
@@ -71,7 +82,7 @@ class ImageReader(Dataset[Any]):
         try:
             file, target = self.reader[index]
             image = Image.open(file).convert(self.mode)
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # decoders raise what a strange file leads them to
             raise MomosError(f"{name}: an image that cannot be read ({one_line(error, 120)})") from error
         return (image if self.transform is None else self.transform(image)), target
 
@@ -89,28 +100,22 @@ def evaluate(
 
     Raises MomosError where the data's classes are more than the network's, or the network is not timm's.
     """
-    from timm.data import create_loader, resolve_data_config
+    from timm.data import create_loader
 
     if not hasattr(model, "pretrained_cfg"):
         raise MomosError(f"evaluate needs an image classifier of timm, and this is {type(model).__name__}")
-    dataset, classes = open_dataset(data)
-    config = resolve_data_config({}, model=model)
+    settings = preprocessing(model)
+    dataset, classes = open_dataset(data, settings["input_size"][0])
     outputs = int(getattr(model, "num_classes", 0))
     if classes is not None and classes > outputs:
         raise MomosError(f"{data} has {classes} classes and {type(model).__name__} only {outputs} outputs")
-    if isinstance(dataset, ImageReader) and config["input_size"][0] == 1:
-        dataset.mode = "L"
     loader = create_loader(
         dataset,
-        input_size=config["input_size"],
         batch_size=batch_size,
-        interpolation=config["interpolation"],
-        mean=config["mean"],
-        std=config["std"],
-        crop_pct=config["crop_pct"],
         num_workers=workers,
         persistent_workers=False,
         use_prefetcher=False,
+        **settings,
     )
     top1 = top5 = seen = 0
     model = model.eval().to(device)

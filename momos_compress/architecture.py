@@ -4,7 +4,8 @@ A record may come from an untrusted file. What it may say is checked in ``untrus
 takes no more memory than the file's own weights justify; its weights are compared with the file's afterwards.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,16 +120,8 @@ class Architecture:
             vars(model)["pretrained_cfg"].pop("state_dict", None)
             return model
         cls, config = _transformers_class(self.name, self.arguments)
-        logging = load_transformers().utils.logging
-        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
+        with quiet_transformers():
             model, info = cls.from_pretrained(None, config=config, state_dict=state, output_loading_info=True)
-        finally:
-            logging.set_verbosity(level)
-            if bars:
-                logging.enable_progress_bar()
         if info["missing_keys"] or info["mismatched_keys"]:
             names = [str(key) for key in (*info["missing_keys"], *info["mismatched_keys"])]
             raise MomosError(f"the weights do not fit {self.name}: {_some(names)} missing or of another shape")
@@ -198,6 +191,21 @@ def load_transformers() -> Any:
     except ImportError as error:
         raise MomosError("Hugging Face models need transformers; pip install 'momos-compress[hf]'") from error
     return transformers
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No warnings and no progress bars of transformers: what matters of them, we say."""
+    logging = load_transformers().utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def timm_architecture(model: nn.Module, arguments: Mapping[str, Any] | None = None) -> Architecture:

@@ -1,0 +1,133 @@
+"""Calibration inputs of language models: texts as tokens."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from momos_compress.accuracy import DATASETS
+from momos_compress.architecture import quiet_transformers
+from momos_compress.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files, texts
+from momos_compress.errors import MomosError, one_line
+from momos_compress.tokenizer import REMEDY, load_tokenizer
+
+MAX_TOKENS = 256
+CHARACTERS_PER_TOKEN = 100
+"""Of a text that is far longer than its tokens may be, only the beginning is given to the tokenizer."""
+
+
+class TextSource:
+    """The non-empty texts of a text file or data set by position, as tokens.
+
+    source: where the model came from, for its tokenizer.
+    """
+
+    noun = "text"
+
+    def __init__(self, data: str, model: nn.Module, source: str | None) -> None:
+        self.data, self.network = data, type(model).__name__
+        found = _text_files(data, self.network)
+        self.part, self._files = found.part, found.files
+        self._count = sum(1 for _ in self._texts())
+        if not self._count:
+            raise MomosError(f"{data}: holds no text; {EXPECTED_TEXTS}")
+        self._tokenizer = load_tokenizer(model, source)
+        config: Any = getattr(model, "config", None)
+        positions = getattr(config, "max_position_embeddings", None)
+        limits = (MAX_TOKENS, self._tokenizer.model_max_length, positions)
+        self._max_tokens = min(limit for limit in limits if isinstance(limit, int) and limit > 0)
+        embeddings: Any = getattr(model, "get_input_embeddings", lambda: None)()
+        self._vocabulary = getattr(embeddings, "num_embeddings", None)
+        self._arguments = frozenset(inspect.signature(model.forward).parameters)
+        self._decoder_start = _decoder_start(config)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, positions: Sequence[int]) -> Iterator[dict[str, list[int]] | MomosError]:
+        """For each position its text's tokens, or why there are none."""
+        wanted = set(positions)
+        found = {position: text for position, text in enumerate(self._texts()) if position in wanted}
+        for position in positions:
+            tokens = self._tokens(found[position])
+            if set(tokens["input_ids"]) <= set(self._tokenizer.all_special_ids):
+                shown = one_line(found[position], 40)
+                yield MomosError(f"the tokenizer knows nothing of {shown!r}")
+            else:
+                yield tokens
+
+    def batch(self, items: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Items of ``read`` as the model takes them: (n, longest) int64 each, with an attention mask."""
+        tokenizer = self._tokenizer
+        end = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        fill = {"input_ids": end or 0, "token_type_ids": tokenizer.pad_token_type_id}
+        longest = max(len(item["input_ids"]) for item in items)
+        # On the right, whatever the tokenizer prefers for generating: positions then count from each text's beginning.
+        batch = {
+            name: torch.tensor([item[name] + [fill.get(name, 0)] * (longest - len(item[name])) for item in items])
+            for name in items[0]
+        }
+        if self._decoder_start is not None:
+            start = torch.full((len(items), 1), self._decoder_start)
+            batch["decoder_input_ids"] = torch.cat([start, batch["input_ids"][:, :-1]], dim=1)
+        return batch
+
+    def settle(self, items: Iterable[Any]) -> None:
+        """Nothing is held besides the items."""
+
+    def _texts(self) -> Iterator[str]:
+        for file in self._files:
+            yield from texts(file)
+
+    def _tokens(self, text: str) -> dict[str, list[int]]:
+        try:
+            with quiet_transformers():
+                encoded = self._tokenizer(
+                    text[: CHARACTERS_PER_TOKEN * self._max_tokens], truncation=True, max_length=self._max_tokens
+                )
+        except Exception as error:  # tokenizers raise what a strange file leads them to
+            raise MomosError(
+                f"the tokenizer of {self.network} fails on {one_line(text, 40)!r}: {one_line(error, 120)}"
+            ) from error
+        tokens = {name: list(encoded[name]) for name in encoded if name in self._arguments}
+        largest = max(tokens["input_ids"], default=0)
+        if self._vocabulary is not None and largest >= self._vocabulary:
+            raise MomosError(
+                f"the tokenizer gives token {largest:,} and {self.network} knows {self._vocabulary:,}: it is another "
+                f"model's; {REMEDY}"
+            )
+        return tokens
+
+
+def _decoder_start(config: Any) -> int | None:
+    """The token that a decoder beside an encoder starts from; None where there is no such decoder."""
+    if not getattr(config, "is_encoder_decoder", False):
+        return None
+    start = getattr(config, "decoder_start_token_id", None)
+    start = getattr(config, "pad_token_id", None) if start is None else start
+    return 0 if start is None else int(start)
+
+
+def _text_files(data: str, network: str) -> DataFiles:
+    from timm.data.readers.img_extensions import get_img_extensions
+
+    path = Path(data).expanduser()
+    if data in DATASETS:
+        raise MomosError(f"{data} holds images, and {network} takes texts; {EXPECTED_TEXTS}")
+    if not path.exists():
+        raise MomosError(f"no text file or data set directory {data!r}; {EXPECTED_TEXTS}")
+    found = data_files(path, TEXT_SUFFIXES)
+    if path.is_dir():
+        endings = get_img_extensions(as_set=True)
+        images = sum(file.suffix.lower() in endings for file in path.rglob("*"))
+        if images > len(found.files):  # the list of an image folder's classes is no text to calibrate on
+            raise MomosError(
+                f"{data}: holds more images ({images:,}) than files of texts ({len(found.files):,}), which {network} "
+                f"takes; {EXPECTED_TEXTS}"
+            )
+        if not found.files:
+            raise MomosError(f"{data}: holds no texts, which {network} takes; {EXPECTED_TEXTS}")
+    return found if found.files else DataFiles((path,))
