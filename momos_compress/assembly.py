@@ -1,7 +1,7 @@
 """What a compressed file will hold: the stored tensors and the recipe."""
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -16,9 +16,16 @@ from momos_compress.writer import StoredTensor, tensor_data
 
 
 def stored_tensors(
-    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic
+    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, replaced: Mapping[str, torch.Tensor]
 ) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
-    """Everything the file will hold, and the original dtypes of what is stored in half precision."""
+    """Everything the file will hold, and the original dtypes of what is stored in half precision.
+
+    replaced: tensors stored beside the mosaic that are no longer the checkpoint's own.
+    """
+
+    def read(name: str) -> torch.Tensor:
+        return replaced[name] if name in replaced else checkpoint.read(name)
+
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
@@ -28,10 +35,10 @@ def stored_tensors(
     cast: dict[str, torch.dtype] = {}
     for info in checkpoint.tensors.infos:
         if info.name in work.selection.left_out:
-            dtype = stored_dtype(checkpoint.read(info.name), work.settings.passthrough)
+            dtype = stored_dtype(read(info.name), work.settings.passthrough)
             if dtype == torch.float16:
                 cast[info.name] = info.dtype
-            stored.append(_passed_through(checkpoint, info, dtype))
+            stored.append(_passed_through(read, info, dtype))
     return stored, cast
 
 
@@ -49,8 +56,8 @@ def _in_memory(name: str, tensor: torch.Tensor) -> StoredTensor:
     return StoredTensor(name, tensor.dtype, tuple(tensor.shape), lambda: [tensor_data(tensor)])
 
 
-def _passed_through(checkpoint: Checkpoint, info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
-    return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(checkpoint.read(info.name).to(dtype))])
+def _passed_through(read: Callable[[str], torch.Tensor], info: TensorInfo, dtype: torch.dtype) -> StoredTensor:
+    return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(read(info.name).to(dtype))])
 
 
 def recipe_of(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[str, torch.dtype]) -> Recipe:

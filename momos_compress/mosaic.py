@@ -19,8 +19,11 @@ from momos_compress.codebook import decode_codebook, quantise_codebook
 from momos_compress.container import CompressedTensor
 from momos_compress.errors import MomosError
 from momos_compress.nearest import NearestMotif, Ties
-from momos_compress.scales import scale_values
+from momos_compress.scales import encode_scales, scale_values
 from momos_compress.settings import CodebookDtype
+
+MAX_PADDING = 1.34
+"""A tensor is cut by rows where that takes at most so many times the blocks of a flat cut (3 x 3 kernels at s = 4)."""
 
 Progress = Callable[[int], None]
 """Told how many blocks have been done since the last call."""
@@ -72,6 +75,38 @@ class Mosaic:
             self._spool.seek(start * width)
             raw = np.frombuffer(self._spool.read(count * width), dtype=self._order.dtype)
             yield self._order[raw]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor cut by rows, and the codes of its rows' scales (rows,) uint8."""
+
+    layout: Layout
+    scales: torch.Tensor
+
+    def factors(self, values: int, s: int, first: int, count: int) -> np.ndarray:
+        """The scale of each of ``count`` blocks from block ``first`` on: (count, 1)."""
+        blocks = self.layout.row_blocks(values, s)
+        part = scale_values(self.scales[first // blocks : (first + count) // blocks]).numpy()
+        return np.repeat(part, blocks)[:, None]
+
+
+def find_rows(checkpoint: Checkpoint, chosen: tuple[TensorInfo, ...], s: int) -> dict[str, Rows]:
+    """For each tensor whose rows (its first dimension) fill whole blocks well enough: its rows and their RMS."""
+    found = {}
+    for info in chosen:
+        layout = Layout(info.shape[0] if len(info.shape) > 1 else 1)
+        if layout.count(info.values, s) > MAX_PADDING * count_blocks(info.values, s):
+            continue
+        matrix = layout.matrix(checkpoint.read(info.name))
+        step = max(1, CHUNK_VALUES // max(1, matrix.shape[1]))
+        rms = torch.cat([part.float().square().mean(dim=1).sqrt() for part in torch.split(matrix, step)])
+        found[info.name] = Rows(layout, encode_scales(rms))
+    return found
+
+
+def _layout(rows: Mapping[str, Rows], info: TensorInfo) -> Layout:
+    return rows[info.name].layout if info.name in rows else FLAT
 
 
 class MosaicBuilder:
@@ -157,25 +192,32 @@ def draw_blocks(
     count: int,
     *,
     seed: int,
+    rows: Mapping[str, Rows] | None = None,
     progress: Progress = _silent,
 ) -> tuple[np.ndarray, float]:
     """Draw ``count`` of all blocks uniformly without replacement: (count, s) float32; and the energy of all values.
 
-    Reads every tensor once and keeps only what it drew. Raises MomosError that names a tensor with a NaN or infinity.
+    rows: tensors that are cut by rows, each divided by its scale. Reads every tensor once and keeps only what it drew.
+    Raises MomosError that names a tensor with a NaN or infinity.
     """
-    rng = np.random.default_rng(seed)
-    left, energy, drawn = sum(count_blocks(info.values, s) for info in chosen), 0.0, []
+    rng, rows = np.random.default_rng(seed), rows or {}
+    left = sum(_layout(rows, info).count(info.values, s) for info in chosen)
+    energy, drawn = 0.0, []
+    count = min(count, left)
     for info in chosen:
-        for blocks in _blocks_of(checkpoint, info, s):
+        done = 0
+        for blocks in _blocks_of(checkpoint, info, s, _layout(rows, info)):
             here = len(blocks)
+            energy += float(np.sum(np.square(blocks, dtype=np.float64)))
+            if info.name in rows:
+                blocks = blocks / rows[info.name].factors(info.values, s, done, here)
             # How many of the draw fall into this piece: exactly the law of a uniform draw from all blocks.
             take = _share(rng, count, left, here)
             if take == here:
                 drawn.append(blocks.copy())
             elif take:
                 drawn.append(blocks[np.sort(rng.choice(here, size=take, replace=False))])
-            energy += float(np.sum(np.square(blocks, dtype=np.float64)))
-            count, left = count - take, left - here
+            count, left, done = count - take, left - here, done + here
             progress(here)
     return np.concatenate(drawn) if drawn else np.zeros((0, s), np.float32), energy
 
@@ -197,8 +239,7 @@ def project(
     motifs: np.ndarray,
     *,
     codebook_dtype: CodebookDtype,
-    layouts: Mapping[str, Layout] | None = None,
-    scales: Mapping[str, torch.Tensor] | None = None,
+    rows: Mapping[str, Rows] | None = None,
     keep_unused: bool = False,
     ties: Ties = "any",
     device: str = "cpu",
@@ -209,22 +250,21 @@ def project(
 ) -> Mosaic:
     """Name the nearest of ``motifs`` (k, s), as they will be stored, for every block of the chosen tensors.
 
-    layouts: how a tensor is cut, FLAT where it names none. scales: codes (rows,) by which a tensor's rows are divided
-    before the search. Motifs that no block uses are dropped unless ``keep_unused``. The distortion is measured on all
-    values, as they will be decoded.
+    rows: tensors that are cut by rows, each divided by its scale before the search; the others are cut flat. Motifs
+    that no block uses are dropped unless ``keep_unused``. The distortion is measured on all values, as they will be
+    decoded.
     """
     stored, step = quantise_codebook(motifs, codebook_dtype)
     values = decode_codebook(stored, step).numpy()
     search = NearestMotif(values, device=device, ties=ties)
     builder = MosaicBuilder(len(values), spool_directory=spool_directory)
-    s = values.shape[1]
+    s, rows = values.shape[1], rows or {}
     for info in chosen:
-        layout, codes = (layouts or {}).get(info.name, FLAT), (scales or {}).get(info.name)
-        rows = None if codes is None else scale_values(codes).numpy()
+        layout, scaled = _layout(rows, info), rows.get(info.name)
         found = np.empty(layout.count(info.values, s), dtype=np.int32)
         distortion, done = 0.0, 0
         for blocks in _blocks_of(checkpoint, info, s, layout):
-            factors = None if rows is None else _factors(rows, layout.row_blocks(info.values, s), done, len(blocks))
+            factors = None if scaled is None else scaled.factors(info.values, s, done, len(blocks))
             indices = search(blocks if factors is None else blocks / factors)
             decoded = values[indices] if factors is None else values[indices] * factors
             # As it will be decoded: a value is rounded once more to the tensor's own dtype.
@@ -234,13 +274,8 @@ def project(
             found[done : done + len(blocks)] = indices
             done += len(blocks)
             progress(len(blocks))
-        builder.add(info, found, distortion, layout, codes)
+        builder.add(info, found, distortion, layout, None if scaled is None else scaled.scales)
     return builder.finish(stored, step, keep_unused=keep_unused, energy=energy, sampled_blocks=sampled_blocks)
-
-
-def _factors(rows: np.ndarray, row_blocks: int, first: int, count: int) -> np.ndarray:
-    """The scale of each of ``count`` blocks from block ``first`` on: (count, 1)."""
-    return np.repeat(rows[first // row_blocks : (first + count) // row_blocks], row_blocks)[:, None]
 
 
 def _real(blocks: np.ndarray, values: int, first: int, layout: Layout) -> np.ndarray:

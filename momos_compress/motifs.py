@@ -114,12 +114,14 @@ def fit_random(blocks: np.ndarray, k: int, *, seed: int, device: str) -> np.ndar
 
 
 FITS: dict[str, Fit] = {"faiss": fit_faiss, "sklearn": fit_sklearn, "random": fit_random}
+HESSIAN = "hessian"
+"""The method that fits motifs to what layers compute instead of to blocks (``calibration.run``)."""
 
 
 def get_fit(method: str) -> Fit:
     """The method of this name; MomosError lists the choices."""
     if method not in FITS:
-        raise MomosError(f"unknown method {method!r}; choose from {', '.join(sorted(FITS))}")
+        raise MomosError(f"unknown method {method!r}; choose from {', '.join(sorted((*FITS, HESSIAN)))}")
     return FITS[method]
 
 

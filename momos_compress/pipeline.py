@@ -1,7 +1,8 @@
 """The main job: measure, fit, project, write, read back, report."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,10 +12,11 @@ from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
 from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
+from momos_compress.codebook import smallest_dtype
 from momos_compress.ctm import STRING_LENGTH, string_complexities
 from momos_compress.models import load_model, model_of
-from momos_compress.mosaic import Mosaic, draw_blocks, project
-from momos_compress.motifs import backend, fit
+from momos_compress.mosaic import Mosaic, draw_blocks, find_rows, project
+from momos_compress.motifs import HESSIAN, backend, fit
 from momos_compress.nearest import clustering_device
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.reader import MomosFile
@@ -62,9 +64,10 @@ def compress(
         with stages.stage("complexity of baseline"):
             random = (tensor for _, tensor in baseline_tensors(checkpoint, baseline))
             bits_baseline = sign_bdm(_counted(random, "complexity of baseline", work.parameters, tell))
-    mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
+    fitted = _fit(checkpoint, work, path, stages, tell)
+    mosaic = fitted.mosaic
     with stages.stage("write"):
-        stored, cast = stored_tensors(checkpoint, work, mosaic)
+        stored, cast = stored_tensors(checkpoint, work, mosaic, fitted.replaced)
         recipe = recipe_of(checkpoint, work, mosaic, cast)
         file_bytes = write_container(path, stored, recipe)
     file = MomosFile(path)
@@ -93,6 +96,7 @@ def compress(
         s=settings.s,
         c=settings.c,
         method=str(settings.method),
+        calibration=fitted.calibration,
         protocol=settings.protocol,
         seed=settings.seed,
         device=settings.device,
@@ -117,7 +121,7 @@ def compress(
         left_out=work.selection.left_out,
         stored_as_half=sum(dtype != torch.float16 for dtype in cast.values()),
         backend=backend(settings.device),
-        warnings=(*checkpoint.warnings, *work.selection.warnings),
+        warnings=(*checkpoint.warnings, *work.selection.warnings, *fitted.warnings),
         stages=tuple(stages.done),
         seconds=stages.seconds,
         peak_memory_bytes=stages.peak_memory_bytes,
@@ -150,16 +154,42 @@ def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Prog
         tell(stage, tensor.numel(), total)
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
+
+    mosaic: Mosaic
+    replaced: Mapping[str, torch.Tensor]
+    calibration: str
+    warnings: tuple[str, ...]
+
+
+def _fit(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> _Fitted:
+    if work.settings.method != HESSIAN:
+        mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
+        return _Fitted(mosaic, {}, "none: the weights alone", ())
+    from momos_compress.calibration.run import calibration_inputs, fit_calibrated
+
+    with stages.stage("load network"):
+        model = model_of(checkpoint, device=work.settings.device)
+    with stages.stage("inputs"):
+        data = calibration_inputs(checkpoint, work, model, tell=tell)
+    fitted = fit_calibrated(checkpoint, work, model, data, spool_directory=path.parent, stages=stages, tell=tell)
+    return _Fitted(fitted.mosaic, fitted.replaced, data.description, fitted.warnings)
+
+
 def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> Mosaic:
     settings, chosen, total = work.settings, work.selection.chosen, work.blocks
     paper, device = settings.protocol == "paper", clustering_device(settings.device)
     with stages.stage("sample"):
+        rows = {} if paper else find_rows(checkpoint, chosen, settings.s)
         blocks, energy = draw_blocks(
             checkpoint,
             chosen,
             settings.s,
             work.sampled_blocks,
             seed=settings.seed,
+            rows=rows,
             progress=lambda done: tell("sample", done, total),
         )
     with stages.stage("fit"):
@@ -177,7 +207,8 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             checkpoint,
             chosen,
             motifs,
-            codebook_dtype=settings.codebook_dtype or "float16",
+            codebook_dtype=settings.codebook_dtype or smallest_dtype(motifs, blocks),
+            rows=rows,
             keep_unused=paper,
             ties="lowest" if paper else "any",
             device=device,

@@ -12,10 +12,21 @@ from momos_compress.blocks import check_block_size, check_motif_count, motifs_fo
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import CODEBOOK_DTYPES
 from momos_compress.errors import MomosError
-from momos_compress.motifs import default_method, get_fit, sample_size
+from momos_compress.motifs import HESSIAN, default_method, get_fit, sample_size
 from momos_compress.nearest import faiss_problem
 from momos_compress.select import Selection, select
-from momos_compress.settings import DEFAULT_C, Device, Passthrough, Protocol, Settings
+from momos_compress.settings import (
+    DEFAULT_C,
+    NO_CALIBRATION,
+    SYNTHETIC,
+    Coding,
+    Device,
+    Passthrough,
+    Protocol,
+    Settings,
+)
+
+MAX_RATE_WEIGHT = 100
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,17 @@ def resolve(settings: Settings) -> Settings:
     paper = settings.protocol == "paper"
     if paper and settings.method not in (None, "random"):
         raise MomosError(f"--protocol paper draws its motifs at random; drop --method {settings.method}")
-    method = "random" if paper else settings.method or default_method()
-    get_fit(method)
-    dtype = settings.codebook_dtype or ("float32" if paper else "float16")
-    if dtype not in CODEBOOK_DTYPES:
+    method, calibrate = _method(settings)
+    dtype = settings.codebook_dtype or ("float32" if paper else None)
+    if dtype is not None and dtype not in CODEBOOK_DTYPES:
         raise MomosError(f"unknown codebook dtype {dtype!r}; choose from {', '.join(CODEBOOK_DTYPES)}")
+    coding = settings.coding or ("packed" if paper else "ans")
+    if coding not in get_args(Coding):
+        raise MomosError(f"unknown coding {coding!r}; choose from {', '.join(get_args(Coding))}")
+    if settings.samples is not None and settings.samples < 1:
+        raise MomosError(f"--samples must be at least 1, not {settings.samples}")
+    if not 0 <= settings.rate_weight <= MAX_RATE_WEIGHT:
+        raise MomosError(f"--rate-weight must lie in 0..{MAX_RATE_WEIGHT}, not {settings.rate_weight:g}")
     if settings.k is not None:
         check_motif_count(settings.k)
     elif settings.c is not None:
@@ -58,8 +75,54 @@ def resolve(settings: Settings) -> Settings:
         raise MomosError(f"the seed must not be negative, nor 2^63 or more, and is {settings.seed}")
     c = DEFAULT_C if settings.c is None and settings.k is None else settings.c
     return dataclasses.replace(
-        settings, c=c, method=method, codebook_dtype=dtype, device=resolve_device(settings.device)
+        settings,
+        c=c,
+        method=method,
+        calibrate=calibrate,
+        codebook_dtype=dtype,
+        coding=coding,
+        device=resolve_device(settings.device),
     )
+
+
+def _method(settings: Settings) -> tuple[str | None, str | None]:
+    """The method, and what it is calibrated on; None where that depends on the checkpoint."""
+    method, calibrate = settings.method, settings.calibrate
+    if settings.protocol == "paper":
+        method = "random"
+    if method is not None and method != HESSIAN:
+        get_fit(method)
+        if calibrate not in (None, NO_CALIBRATION):
+            raise MomosError(f"--calibrate {calibrate} is for --method {HESSIAN}, and {method} looks at weights alone")
+        return method, NO_CALIBRATION
+    if calibrate == NO_CALIBRATION:
+        if method == HESSIAN:
+            raise MomosError(f"--method {HESSIAN} needs calibration inputs: --calibrate DATA, or synthetic")
+        return default_method(), calibrate
+    return (HESSIAN if calibrate is not None else method), calibrate
+
+
+def _calibrated(checkpoint: Checkpoint, settings: Settings) -> Settings:
+    """The same settings with the method and the calibration decided for this checkpoint."""
+    known = checkpoint.architecture is not None
+    if settings.calibrate is not None:
+        if settings.calibrate != NO_CALIBRATION and not known:
+            raise MomosError(
+                f"{checkpoint.source} names no architecture, which calibration runs; name one with --arch NAME, or use "
+                f"--calibrate {NO_CALIBRATION}"
+            )
+        return settings
+    trained = known and checkpoint.provenance.get("pretrained", True)
+    statistics = any(info.name.endswith("running_var") for info in checkpoint.tensors.infos)
+    images = checkpoint.architecture is not None and checkpoint.architecture.library == "timm"
+    if trained and statistics and images:
+        return dataclasses.replace(settings, method=HESSIAN, calibrate=SYNTHETIC)
+    if settings.method == HESSIAN:
+        raise MomosError(
+            f"--method {HESSIAN} needs calibration inputs, and {checkpoint.source} has no trained batch norms to make "
+            "them from; use --calibrate DATA"
+        )
+    return dataclasses.replace(settings, method=default_method(), calibrate=NO_CALIBRATION)
 
 
 def resolve_device(device: Device) -> Device:
@@ -74,7 +137,7 @@ def resolve_device(device: Device) -> Device:
 def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
     """Choose tensors, count blocks and motifs; raises MomosError for what cannot be."""
     problem = faiss_problem() if settings.method is None and settings.protocol == "default" else None
-    settings = resolve(settings)
+    settings = _calibrated(checkpoint, resolve(settings))
     selection = select(
         checkpoint, s=settings.s, include=settings.include, exclude=settings.exclude, protocol=settings.protocol
     )

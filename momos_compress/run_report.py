@@ -27,6 +27,7 @@ class Report:
     s: int
     c: float | None
     method: str
+    calibration: str
     protocol: str
     seed: int
     device: str

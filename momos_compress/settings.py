@@ -6,7 +6,10 @@ from typing import Literal
 Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
+Coding = Literal["packed", "ans"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
+
+SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 
 DEFAULT_C = 0.01
 """Capacity where neither c nor k is given: motifs are 1 % of the blocks."""
@@ -16,8 +19,12 @@ DEFAULT_C = 0.01
 class Settings:
     """One run's choices; the one home of their defaults.
 
-    c: capacity, motifs over blocks. k: the number of motifs itself, instead of c. method None: faiss where installed.
-    codebook_dtype None: float16, and float32 with the paper's protocol.
+    c: capacity, motifs over blocks. k: the number of motifs itself, instead of c. codebook_dtype None: int8 where that
+    costs next to nothing, else float16; float32 with the paper's protocol. coding None: ans; packed with the paper's
+    protocol. calibrate: data without labels that the motifs are fitted to, "synthetic" or "none"; None: synthetic where
+    the network has batch norms to make inputs from. samples None: 1,024, or what there is. method None: hessian with
+    calibration, else faiss where it is installed. rate_weight: what a bit of the file counts beside output error; 1 is
+    the exchange at which more motifs are to be had.
     """
 
     c: float | None = None
@@ -33,6 +40,10 @@ class Settings:
     seed: int = 0
     device: Device = "auto"
     bdm: bool = True
+    coding: Coding | None = None
+    calibrate: str | None = None
+    samples: int | None = None
+    rate_weight: float = 1.0
 
 
 Measure = Literal["sign", "windowed", "matrix", "qubd"]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from momos_compress import MomosError, calibration_images, evaluate, hub
 from momos_compress.accuracy import DATASETS
-from momos_compress.calibration_data import CalibrationData, open_calibration
+from momos_compress.calibration.data import CalibrationData, open_calibration
 
 IMAGES = 12
 SENTENCES = [f"Sentence number {number} is about {'blue ' * (number % 7)}motifs." for number in range(20)]

@@ -25,8 +25,24 @@ def compress(
     data: Annotated[
         str | None, Parameter(help="Labelled images (folder, tar, digits): accuracy before and after.")
     ] = None,
+    calibrate: Annotated[
+        str | None,
+        Parameter(
+            help="Inputs without labels that motifs are fitted to: image folder, tar, text file, data set directory; "
+            "synthetic makes them from batch norms (the default where there are any); none does without."
+        ),
+    ] = DEFAULTS.calibrate,
+    samples: Annotated[
+        int | None, Whole, Parameter(help="Calibration samples. Default 1,024, or all there are.")
+    ] = DEFAULTS.samples,
+    rate_weight: Annotated[
+        float, Parameter(help="What a bit of the file counts beside error: more gives a smaller file.")
+    ] = DEFAULTS.rate_weight,
     method: Annotated[
-        Literal["faiss", "sklearn", "random"] | None, Parameter(help="How motifs are found. Default faiss.")
+        Literal["hessian", "faiss", "sklearn", "random"] | None,
+        Parameter(
+            help="How motifs are found: fitted to what layers compute (needs calibration), or to the weights alone."
+        ),
     ] = DEFAULTS.method,  # type: ignore[assignment]
     protocol: Annotated[
         Protocol, Parameter(help="paper: the projection of the Mosaic-of-Motifs paper.")
@@ -66,6 +82,9 @@ def compress(
         seed=seed,
         device=device,
         bdm=bdm,
+        calibrate=calibrate,
+        samples=samples,
+        rate_weight=rate_weight,
     )
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_plan, show_report

@@ -95,7 +95,8 @@ def damped(moments: torch.Tensor, s: int) -> tuple[torch.Tensor, float]:
 def feedback(moments: torch.Tensor) -> torch.Tensor:
     """U (groups, c, c), upper triangular, with U^T U = H^-1: how an error moves on to the columns after it."""
     lower = torch.linalg.cholesky(moments.double())
-    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True).float()
+    upper: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return upper.float()
 
 
 class Rate:
@@ -110,7 +111,6 @@ class Rate:
         usage = usage.double()
         share = (usage + 0.5) / (usage.sum() + 0.5 * len(usage))
         self.bits = (-share.log2() + self.motif_bits / usage.clamp(min=1)).float()
-
 
 
 def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -276,7 +276,7 @@ class Fitter:
         s, book = self.codebook.shape[1], self.codebook
         moments = self.moments[layer.name].to(self.device)
         targets, indices = layer.targets.to(self.device), layer.indices.to(self.device).long()
-        groups, rows, width = targets.shape
+        groups, _, width = targets.shape
         count = width // s
         error = targets - book[indices].reshape(targets.shape)
         pull = error @ moments
@@ -320,7 +320,9 @@ class Fitter:
         book = self.codebook.cpu()
         faiss = load_faiss()
         if faiss is None:
-            chunks = [torch.cdist(part, book).topk(CANDIDATES, largest=False).indices for part in book.split(256)]
+            chunks = [
+                torch.cdist(part, book).topk(CANDIDATES, largest=False).indices for part in torch.split(book, 256)
+            ]
             return torch.cat(chunks).to(self.device)
         index = faiss.IndexFlatL2(book.shape[1])
         index.add(book.numpy())
@@ -369,7 +371,7 @@ class Fitter:
         out = torch.zeros(k, s * s, device=self.device)
         for layer in self.layers:
             weights = layer.weights.to(self.device)
-            groups, rows, width = layer.targets.shape
+            groups, _, width = layer.targets.shape
             indices = layer.indices.to(self.device).long()
             if not layer.correlated:
                 flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1, 1)
@@ -383,4 +385,5 @@ class Fitter:
         size = out.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-30)
         out += 1e-4 * size[:, None, None] * torch.eye(s, device=self.device)
         # A motif that nothing uses has no equation: it stays.
-        return torch.linalg.inv(out / size[:, None, None]) / size[:, None, None]
+        inverse: torch.Tensor = torch.linalg.inv(out / size[:, None, None])
+        return inverse / size[:, None, None]

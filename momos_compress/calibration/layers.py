@@ -38,12 +38,13 @@ def row_layout(shape: Sequence[int]) -> Layout:
 
 def find_layers(model: nn.Module | None, infos: Iterable[TensorInfo]) -> list[LayerWeight]:
     """The layer of each of these tensors, in their order. Without a network all are of the kind "other"."""
-    owners = {} if model is None else _owners(model)
+    owners: dict[str, tuple[str, Kind, bool, int]] = {} if model is None else _owners(model)
     names = {} if model is None else own_names(model, [info.name for info in infos])
     found = []
     for info in infos:
         own = names.get(info.name, info.name)
-        module, kind, transposed, groups = owners.get(own, (None, "other", False, 1))
+        unknown: tuple[None, Kind, bool, int] = (None, "other", False, 1)
+        module, kind, transposed, groups = owners.get(own, unknown)
         layout = row_layout(info.shape)
         if transposed:
             layout = Layout(math.prod(info.shape) // info.shape[0], transposed=True)
@@ -86,15 +87,17 @@ def _keeps_inputs_first(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D" and weight is not None and weight.ndim == 2 and weight.shape[1] == outputs
 
 
-def columns(module: nn.Module, inputs: torch.Tensor, keep: int, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+def columns(
+    module: nn.Module, inputs: torch.Tensor, samples: int, keep: int, generator: torch.Generator
+) -> tuple[torch.Tensor, int]:
     """What the weight's columns are multiplied with: (groups, m, columns), and at how many places in all.
 
-    keep: of so many places at most in each sample, drawn at random; m is that many times the samples.
+    keep: of so many places at most a sample, drawn at random.
     """
     if not isinstance(module, (nn.Conv1d, nn.Conv2d)):
         places = math.prod(inputs.shape[:-1])
         flat = inputs.reshape(places, inputs.shape[-1])
-        most = keep * len(inputs)
+        most = keep * samples
         if places > most:
             flat = flat[torch.randperm(places, generator=generator)[:most].to(flat.device)]
         return flat[None], places

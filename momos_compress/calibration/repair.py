@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from momos_compress.calibration.inputs import Inputs, attention_mask, forward, real_tokens
 from momos_compress.calibration.layers import LayerWeight
-from momos_compress.calibration.statistics import Inputs, attention_mask, forward, real_tokens
 
 VARIANCE_RANGE = (0.1, 10.0)
 BATCH_VALUES = 2**25
@@ -56,11 +56,7 @@ def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWei
     mask = attention_mask(batch)
     wanted = {layer.module for layer in layers if layer.module is not None and layer.kind != "embedding"}
     norms = set(batch_norms(original))
-    biased = {
-        name
-        for name in wanted
-        if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter)
-    }
+    biased = {name for name in wanted if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter)}
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     changed: list[str] = []
 
@@ -76,7 +72,8 @@ def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWei
                 return
             mean, variance = channel_moments(args[0])
             mean_before, variance_before = seen[name]
-            assert module.running_mean is not None and module.running_var is not None
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean += (mean - mean_before).to(module.running_mean)
             ratio = (variance / variance_before.clamp(min=1e-12)).clamp(*VARIANCE_RANGE)
             module.running_var *= ratio.to(module.running_var)
@@ -89,8 +86,9 @@ def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWei
             if name not in seen:
                 return out
             shift = seen[name][0] - output_mean(module, out, mask)
-            with torch.no_grad():
-                module.bias += shift.to(module.bias)
+            bias = module.bias
+            assert isinstance(bias, torch.Tensor)
+            bias += shift.to(bias)
             changed.append(f"{name}.bias")
             return out + shift.reshape(_along_channels(module, out)).to(out)
 

@@ -4,8 +4,9 @@ An error E of a weight W (rows, columns) changes the network's outputs by about 
 of the layer's inputs (Hassibi and Stork 1993; GPTQ, arXiv 2210.17323) and g_o from squared gradients of the outputs.
 """
 
+import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,66 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, real_tokens, to_device
 from momos_compress.calibration.layers import LayerWeight, columns
-from momos_compress.errors import MomosError, one_line
-
-Inputs = torch.Tensor | dict[str, torch.Tensor]
-"""One batch, called as model(x) or model(**x)."""
+from momos_compress.writer import tensor_data
 
 VECTORS_PER_COLUMN = 16
 MIN_VECTORS = 2**17
 """Input vectors that a layer's second moments are taken from, at least where its samples give so many."""
-
-
-def forward(model: nn.Module, inputs: Inputs) -> torch.Tensor:
-    """The network's outputs as one tensor (n, ...); MomosError where it fails."""
-    try:
-        out: Any = model(**inputs) if isinstance(inputs, dict) else model(inputs)
-    except Exception as error:  # networks raise what they like
-        raise MomosError(
-            f"{type(model).__name__} fails on a calibration batch ({one_line(error, 160)}); give inputs it takes, or "
-            "--calibrate none"
-        ) from error
-    return output_tensor(out)
-
-
-def output_tensor(out: Any) -> torch.Tensor:
-    """The one tensor that stands for a network's outputs: logits, or the last hidden states."""
-    if isinstance(out, torch.Tensor):
-        return out
-    for name in ("logits", "last_hidden_state"):
-        found = getattr(out, name, None)
-        if isinstance(found, torch.Tensor):
-            return found
-    if isinstance(out, (tuple, list)) and out:
-        return output_tensor(out[0])
-    if isinstance(out, dict) and out:
-        return output_tensor(next(iter(out.values())))
-    raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use --calibrate none")
-
-
-def to_device(inputs: Inputs, device: str) -> Inputs:
-    """The same batch on a device."""
-    if isinstance(inputs, dict):
-        return {name: tensor.to(device) for name, tensor in inputs.items()}
-    return inputs.to(device)
-
-
-def batch_length(inputs: Inputs) -> int:
-    """Samples in a batch."""
-    return len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
-
-
-def attention_mask(inputs: Inputs) -> torch.Tensor | None:
-    """Which tokens of a batch are real (n, t), where it says so: those that only fill it say nothing."""
-    return inputs.get("attention_mask") if isinstance(inputs, dict) else None
-
-
-def real_tokens(inputs: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """A layer's inputs (n, t, c) without the tokens that only fill the batch; others as they are."""
-    if mask is None or inputs.ndim != 3 or inputs.shape[:2] != mask.shape:
-        return inputs
-    return inputs[mask.to(inputs.device).bool()]
+PAIRED_VECTORS = 2**16
+"""The same where two networks are compared, and one's vectors of all layers are held for a batch."""
 
 
 class MatrixStore:
@@ -93,14 +43,13 @@ class MatrixStore:
             self._places[name] = (self._end, shape)
             self._end += 4 * tensor.numel()
         self._file.seek(self._places[name][0])
-        self._file.write(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
+        self._file.write(tensor_data(tensor.float()))
 
     def __getitem__(self, name: str) -> torch.Tensor:
         start, shape = self._places[name]
-        out = torch.empty(shape)
         self._file.seek(start)
-        self._file.readinto(memoryview(out.numpy()).cast("B"))  # type: ignore[attr-defined]
-        return out
+        data = bytearray(self._file.read(4 * math.prod(shape)))
+        return torch.frombuffer(data, dtype=torch.float32).reshape(shape)
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
         """Add to what is there, or begin it."""
@@ -111,13 +60,14 @@ class MatrixStore:
 class Statistics:
     """By parameter name: second moments (groups, columns, columns) a sample, squared gradients (rows,) a sample.
 
-    samples: how many were seen. silent: parameters whose layer never ran.
+    samples: how many were seen. silent: parameters whose layer never ran. products: multiplications of one sample.
     """
 
     moments: MatrixStore
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     samples: int = 0
     silent: tuple[str, ...] = ()
+    products: int = 0
 
 
 @contextmanager
@@ -126,9 +76,7 @@ def hooked(model: nn.Module, hooks: Iterable[tuple[str, Callable[[nn.Module, Any
     with ExitStack() as stack:
         for name, function in hooks:
 
-            def hook(
-                module: nn.Module, args: Any, kwargs: Any, function: Callable[..., None] = function
-            ) -> None:
+            def hook(module: nn.Module, args: Any, kwargs: Any, function: Callable[..., None] = function) -> None:
                 function(module, args[0] if args else next(iter(kwargs.values())))
 
             handle = model.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True)
@@ -138,7 +86,7 @@ def hooked(model: nn.Module, hooks: Iterable[tuple[str, Callable[[nn.Module, Any
 
 def collect_moments(
     model: nn.Module,
-    layers: Iterable[LayerWeight],
+    layers: Sequence[LayerWeight],
     batches: Iterable[Inputs],
     samples: int,
     *,
@@ -148,42 +96,126 @@ def collect_moments(
     progress: Callable[[int], None] = lambda done: None,
 ) -> Statistics:
     """Second moments of each layer's inputs over these batches; what they hold in all is ``samples``."""
-    store, seen = MatrixStore(directory), 0
-    generator = torch.Generator().manual_seed(seed)
-    watched = [layer for layer in layers if layer.module is not None and layer.kind != "embedding"]
-
-    mask: torch.Tensor | None = None
+    store, generator = MatrixStore(directory), torch.Generator().manual_seed(seed)
+    ran: set[str] = set()
+    seen, products, mask = 0, 0, None
 
     def watcher(layer: LayerWeight) -> Callable[[nn.Module, torch.Tensor], None]:
         def see(module: nn.Module, inputs: torch.Tensor) -> None:
-            store.add(layer.parameter, moments(module, real_tokens(inputs, mask), samples, generator))
+            nonlocal products
+            ran.add(layer.parameter)
+            if layer.kind == "embedding":
+                return
+            vectors, places = layer_vectors(module, layer, inputs, mask, samples, generator)
+            store.add(layer.parameter, vectors.transpose(1, 2) @ vectors * (places / vectors.shape[1]))
+            products += places * vectors.shape[2] * (layer.layout.rows or 1)
 
         return see
 
-    ran: set[str] = set()
-    marks = [(layer.module or "", lambda module, _, name=layer.parameter: ran.add(name)) for layer in layers]
-    marks = [mark for mark in marks if mark[0]]
-    with torch.inference_mode(), hooked(model, [*((w.module or "", watcher(w)) for w in watched), *marks]):
+    watched = [(layer.module, watcher(layer)) for layer in layers if layer.module is not None]
+    with torch.inference_mode(), hooked(model, watched):
         for batch in batches:
             mask = attention_mask(batch)
             forward(model, to_device(batch, device))
             seen += batch_length(batch)
             progress(batch_length(batch))
-    for layer in watched:
+    for layer in layers:
         if layer.parameter in store:
             store[layer.parameter] = store[layer.parameter] / seen
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
-    return Statistics(store, {}, seen, silent)
+    return Statistics(store, {}, seen, silent, products // max(seen, 1))
 
 
-def moments(module: nn.Module, inputs: torch.Tensor, samples: int, generator: torch.Generator) -> torch.Tensor:
-    """Sum over the batch's places of x x^T: (groups, columns, columns), estimated from some of the places."""
+def products_of(model: nn.Module, inputs: torch.Tensor) -> int:
+    """Multiplications of the layers of known kinds for one sample; inputs: (1, ...)."""
+    total = 0
+
+    def see(module: nn.Module, args: Any, out: Any) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        total += out.numel() // weight.shape[0] * weight.numel()
+
+    with ExitStack() as stack, torch.inference_mode():
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+                stack.callback(module.register_forward_hook(see).remove)
+        forward(model, inputs)
+    return total
+
+
+def layer_vectors(
+    module: nn.Module,
+    layer: LayerWeight,
+    inputs: torch.Tensor,
+    mask: torch.Tensor | None,
+    samples: int,
+    generator: torch.Generator,
+    *,
+    least: int = MIN_VECTORS,
+) -> tuple[torch.Tensor, int]:
+    """What the layer's columns meet at some places of the batch (groups, m, columns), and at how many in all.
+
+    samples: of all batches, over which at least ``least`` vectors are drawn where there are so many.
+    """
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
-    width = weight.numel() // weight.shape[0] if weight.ndim > 2 else inputs.shape[-1]
-    keep = -(-max(MIN_VECTORS, VECTORS_PER_COLUMN * width) // max(samples, 1))
-    vectors, places = columns(module, inputs.float(), max(keep, 1), generator)
-    return vectors.transpose(1, 2) @ vectors * (places / vectors.shape[1])
+    width = weight.numel() // (layer.layout.rows or 1)
+    keep = -(-max(least, VECTORS_PER_COLUMN * width) // max(samples, 1))
+    return columns(module, real_tokens(inputs, mask).float(), len(inputs), keep, generator)
+
+
+def collect_shift(
+    original: nn.Module,
+    compressed: nn.Module,
+    layers: Sequence[LayerWeight],
+    batches: Iterable[Inputs],
+    samples: int,
+    *,
+    device: str,
+    seed: int,
+    directory: Path | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[MatrixStore, MatrixStore]:
+    """Of the compressed network's layer inputs x' and the original's x: E[x' x'^T] and E[(x - x') x'^T], a sample."""
+    moments, shifts = MatrixStore(directory), MatrixStore(directory)
+    seen, mask, number = 0, None, 0
+    before: dict[str, torch.Tensor] = {}
+
+    def vectors(layer: LayerWeight, module: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, int]:
+        # The same places in both networks.
+        generator = torch.Generator().manual_seed(seed + number)
+        return layer_vectors(module, layer, inputs, mask, samples, generator, least=PAIRED_VECTORS)
+
+    def remember(layer: LayerWeight) -> Callable[[nn.Module, torch.Tensor], None]:
+        return lambda module, inputs: before.__setitem__(layer.parameter, vectors(layer, module, inputs)[0])
+
+    def compare(layer: LayerWeight) -> Callable[[nn.Module, torch.Tensor], None]:
+        def see(module: nn.Module, inputs: torch.Tensor) -> None:
+            here, places = vectors(layer, module, inputs)
+            gap, share = before.pop(layer.parameter) - here, places / here.shape[1]
+            moments.add(layer.parameter, here.transpose(1, 2) @ here * share)
+            shifts.add(layer.parameter, gap.transpose(1, 2) @ here * share)
+
+        return see
+
+    watched = [layer for layer in layers if layer.module is not None and layer.kind != "embedding"]
+    with (
+        torch.inference_mode(),
+        hooked(original, [(layer.module or "", remember(layer)) for layer in watched]),
+        hooked(compressed, [(layer.module or "", compare(layer)) for layer in watched]),
+    ):
+        for batch in batches:
+            mask, inputs = attention_mask(batch), to_device(batch, device)
+            forward(original, inputs)
+            forward(compressed, inputs)
+            seen, number = seen + batch_length(batch), number + 1
+            progress(batch_length(batch))
+    for layer in watched:
+        if layer.parameter in moments:
+            moments[layer.parameter] = moments[layer.parameter] / seen
+            shifts[layer.parameter] = shifts[layer.parameter] / seen
+    return moments, shifts
 
 
 def collect_gradients(
@@ -202,6 +234,7 @@ def collect_gradients(
     """
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(model.named_parameters(remove_duplicate=False))
+    layers = list(layers)
     wanted = {layer.parameter: parameters[layer.own_name] for layer in layers if layer.own_name in parameters}
     totals = {layer.parameter: torch.zeros(layer.layout.rows or 1) for layer in layers if layer.parameter in wanted}
     seen = 0

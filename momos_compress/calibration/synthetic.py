@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from momos_compress.calibration.inputs import forward
 from momos_compress.calibration.repair import batch_norms, channel_moments
-from momos_compress.calibration.statistics import forward
 from momos_compress.errors import MomosError
 
 LEARNING_RATE = 0.1
@@ -33,7 +33,8 @@ def synthetic_images(
     norms = batch_norms(model)
     if not norms:
         raise MomosError(
-            f"--calibrate synthetic needs batch norms, and {type(model).__name__} has none; give data, or --calibrate none"
+            f"--calibrate synthetic needs batch norms, and {type(model).__name__} has none; give data, or use "
+            "--calibrate none"
         )
     trainable = [parameter.requires_grad for parameter in model.parameters()]
     for parameter in model.parameters():
@@ -72,7 +73,7 @@ def _matched(
             forward(model, images)
             variation = images.diff(dim=2).abs().mean() + images.diff(dim=3).abs().mean()
             optimiser.zero_grad()
-            (torch.stack(losses).sum() + VARIATION * variation).backward()
+            (torch.stack(losses).sum() + VARIATION * variation).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             progress(len(images))

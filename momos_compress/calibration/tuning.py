@@ -1,4 +1,4 @@
-"""Tuning what is stored beside the mosaic: norms and biases, so that outputs match the original's on unlabelled inputs."""
+"""Tuning what is stored beside the mosaic, norms and biases, so that outputs match the original's without labels."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.calibration.statistics import Inputs, attention_mask, batch_length, forward, to_device
+from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, to_device
 
 LEARNING_RATE = 1e-3
 
@@ -18,7 +18,10 @@ def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | No
     """
     if out.ndim == 2 and out.shape[1] > 1:
         return functional.kl_div(
-            functional.log_softmax(out, dim=1), functional.log_softmax(target, dim=1), log_target=True, reduction="batchmean"
+            functional.log_softmax(out, dim=1),
+            functional.log_softmax(target, dim=1),
+            log_target=True,
+            reduction="batchmean",
         )
     error, energy = (out - target).square(), target.square()
     if mask is not None and mask.shape == out.shape[: mask.ndim]:
@@ -62,7 +65,7 @@ def tune(
             out = forward(compressed, inputs)
             loss = output_loss(out, targets[i].clone().to(device), attention_mask(inputs))
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             progress(batch_length(batches[i]))

@@ -9,15 +9,13 @@ import torch
 from torch import nn
 
 from momos_compress.accuracy import DATASETS
-from momos_compress.calibration_images import ImageSource
-from momos_compress.calibration_texts import TextSource
+from momos_compress.calibration.images import ImageSource
+from momos_compress.calibration.inputs import Inputs
+from momos_compress.calibration.texts import TextSource
 from momos_compress.errors import MomosError, one_line
 
 DEFAULT_SAMPLES = 1024
 """Samples where no number is asked for and the data have as many."""
-
-Inputs = torch.Tensor | dict[str, torch.Tensor]
-"""What a network is called with: ``model(x)`` for a tensor, ``model(**x)`` for a dictionary."""
 
 
 @dataclass(frozen=True)

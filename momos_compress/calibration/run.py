@@ -1,0 +1,377 @@
+"""A compression that is fitted to calibration inputs, from the network to the mosaic and what is stored beside it."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from momos_compress.accuracy import preprocessing
+from momos_compress.blocks import check_finite
+from momos_compress.calibration.data import CalibrationData, open_calibration
+from momos_compress.calibration.fit import DAMPING, Fitter, LayerFit, damped, normalised
+from momos_compress.calibration.inputs import batch_length, to_device
+from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
+from momos_compress.calibration.repair import repair, samples_at_once
+from momos_compress.calibration.statistics import (
+    PAIRED_VECTORS,
+    Statistics,
+    collect_gradients,
+    collect_moments,
+    collect_shift,
+    products_of,
+)
+from momos_compress.calibration.synthetic import synthetic_images
+from momos_compress.calibration.tuning import tune
+from momos_compress.checkpoint import Checkpoint
+from momos_compress.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
+from momos_compress.errors import MomosError
+from momos_compress.mosaic import Mosaic, MosaicBuilder
+from momos_compress.motifs import default_method, fit
+from momos_compress.plan import Plan
+from momos_compress.scales import encode_scales, scale_values
+from momos_compress.settings import SYNTHETIC
+from momos_compress.stages import Stages
+
+PASSES = 6
+ROUNDS = 2
+PASSES_A_ROUND = 2
+SHIFT = 0.5
+TUNING_EPOCHS = 10
+GRADIENT_SAMPLES, GRADIENT_BATCH = 512, 16
+ROUND_PRODUCTS = 2 * 10**12
+TUNING_PRODUCTS = 5 * 10**12
+"""Multiplications that a round's two forward passes, and tuning, may take: large networks see fewer samples."""
+HELD_VALUES = 2**27
+IMPORTANCE_FLOOR = 1e-3
+SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
+SYNTHETIC_PRODUCTS = 10**13
+"""Multiplications that making synthetic inputs may take: large networks get fewer images, and fewer steps."""
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """mosaic; replaced: checkpoint name -> corrected value of tensors stored beside it; damped: layers by name."""
+
+    mosaic: Mosaic
+    replaced: dict[str, torch.Tensor]
+    warnings: tuple[str, ...]
+
+
+def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell) -> CalibrationData:
+    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics."""
+    settings = work.settings
+    if settings.calibrate != SYNTHETIC:
+        return open_calibration(
+            str(settings.calibrate), model, samples=settings.samples, seed=settings.seed, source=checkpoint.source
+        )
+    if not hasattr(model, "pretrained_cfg"):
+        raise MomosError(
+            f"--calibrate synthetic makes images, and {type(model).__name__} is no image network of timm; give data"
+        )
+    shape = tuple(preprocessing(model)["input_size"])
+    wanted = settings.samples or SYNTHETIC_IMAGES
+    one = products_of(model, torch.zeros(1, *shape, device=str(settings.device)))
+    steps = max(SYNTHETIC_STEPS // 3, min(SYNTHETIC_STEPS, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * wanted)))
+    count = wanted if settings.samples else max(16, min(wanted, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * steps)))
+    images = synthetic_images(
+        model,
+        shape,
+        count=count,
+        steps=steps,
+        batch=min(SYNTHETIC_BATCH, count),
+        seed=settings.seed,
+        device=str(settings.device),
+        progress=lambda done: tell("synthetic inputs", done, count * steps),
+    )
+    description = f"{count:,} synthetic images from the statistics of batch norms"
+    return CalibrationData(description, count, (), lambda start, stop: images[start:stop])
+
+
+def fit_calibrated(
+    checkpoint: Checkpoint,
+    work: Plan,
+    model: nn.Module,
+    data: CalibrationData,
+    *,
+    spool_directory: Path | None,
+    stages: Stages,
+    tell: Tell,
+) -> Calibrated:
+    """Fit motifs and mosaic to what ``model``, the checkpoint's network on its device, computes on ``data``."""
+    settings, device = work.settings, str(work.settings.device)
+    layers = find_layers(model, work.selection.chosen)
+    few = next(iter(data.batches(2)))
+    at_once = max(1, min(64, samples_at_once(model, to_device(few, device))))
+    with stages.stage("calibrate"):
+        statistics = collect_moments(
+            model,
+            layers,
+            data.batches(at_once),
+            data.samples,
+            device=device,
+            seed=settings.seed,
+            directory=spool_directory,
+            progress=lambda done: tell("second moments", done, data.samples),
+        )
+        limit = min(GRADIENT_SAMPLES, data.samples)
+        statistics.gradients = collect_gradients(
+            model,
+            layers,
+            data.batches(min(GRADIENT_BATCH, at_once), limit),
+            device=device,
+            seed=settings.seed,
+            progress=lambda done: tell("gradients", done, limit),
+        )
+    run = _Run(checkpoint, work, model, layers, data, statistics, at_once, spool_directory, stages, tell)
+    return run.fit()
+
+
+class _Run:
+    """The steps of one fit, and what they share."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        work: Plan,
+        model: nn.Module,
+        layers: list[LayerWeight],
+        data: CalibrationData,
+        statistics: Statistics,
+        at_once: int,
+        directory: Path | None,
+        stages: Stages,
+        tell: Tell,
+    ) -> None:
+        self.checkpoint, self.work, self.model, self.layers = checkpoint, work, model, layers
+        self.data, self.statistics, self.at_once, self.directory = data, statistics, at_once, directory
+        self.stages, self.tell, self.settings = stages, tell, work.settings
+        self.device = str(work.settings.device)
+        self.infos = {info.name: info for info in work.selection.chosen}
+        self.compressed = copy.deepcopy(model)
+        self.damped: dict[str, float] = {}
+        self.fits = self._layer_fits()
+
+    def fit(self) -> Calibrated:
+        """All steps in order."""
+        with self.stages.stage("fit"):
+            fitter = self._fitter()
+            total = fitter.blocks * (1 + PASSES)
+            fitter.first_pass(lambda done: self.tell("fit", done, total))
+            for _ in range(PASSES):
+                fitter.improve(lambda done: self.tell("fit", done, total))
+        for _ in range(ROUNDS):
+            with self.stages.stage("compare"):
+                self._rebuild(fitter.codebook)
+                self._retarget()
+            with self.stages.stage("fit again"):
+                for _ in range(PASSES_A_ROUND):
+                    fitter.improve(lambda done: self.tell("fit again", done, fitter.blocks * PASSES_A_ROUND))
+        with self.stages.stage("round motifs"):
+            stored, step = self._stored(fitter)
+            fitter.codebook = decode_codebook(stored, step).to(self.device)
+            fitter.improve(lambda done: self.tell("round motifs", done, fitter.blocks), codebook=False)
+        with self.stages.stage("repair"):
+            changed = self._rebuild(fitter.codebook)
+            changed |= self._tune()
+        builder = MosaicBuilder(len(stored), spool_directory=self.directory)
+        energy = 0.0
+        for layer in self.fits:
+            weight = self.checkpoint.read(layer.name)
+            decoded = layer.weight(fitter.codebook.cpu(), tuple(weight.shape)).to(weight.dtype)
+            error = (weight.double() - decoded.double()).square().sum()
+            energy += float(weight.double().square().sum())
+            indices = layer.indices.reshape(-1).numpy()
+            builder.add(self.infos[layer.name], indices, float(error), layer.layout, layer.scales)
+        mosaic = builder.finish(
+            stored,
+            step,
+            energy=energy,
+            sampled_blocks=self.work.sampled_blocks,
+        )
+        return Calibrated(mosaic, self._replaced(changed), self._warnings())
+
+    def _layer_fits(self) -> list[LayerFit]:
+        fits, s = [], self.settings.s
+        for layer in self.layers:
+            weight = self._weight(layer.parameter)
+            matrix = layer.layout.matrix(weight.float())
+            scales = encode_scales(matrix.square().mean(dim=1).sqrt())
+            targets = normalised(weight, layer.layout, scales, layer.groups, s)
+            correlated = layer.parameter in self.statistics.moments
+            if correlated:
+                moments, damping = damped(self.statistics.moments[layer.parameter], s)
+                self.statistics.moments[layer.parameter] = moments
+                if damping > DAMPING:
+                    self.damped[layer.parameter] = damping
+            weights = torch.ones(targets.shape[:2])
+            fits.append(LayerFit(layer.parameter, layer.layout, scales, targets, weights, correlated))
+        _weigh(fits, self.layers, self.statistics)
+        return fits
+
+    def _weight(self, name: str) -> torch.Tensor:
+        weight = self.checkpoint.read(name)
+        try:
+            check_finite(weight.reshape(-1).float(), 0, tuple(weight.shape))
+        except MomosError as error:
+            raise MomosError(f"{name} {list(weight.shape)}: {error}") from error
+        return weight
+
+    def _fitter(self) -> Fitter:
+        settings, s = self.settings, self.settings.s
+        rng = np.random.default_rng(settings.seed)
+        blocks = torch.cat([layer.targets.reshape(-1, s) for layer in self.fits])
+        if len(blocks) > self.work.sampled_blocks:
+            chosen = rng.choice(len(blocks), size=max(self.work.sampled_blocks, self.work.k), replace=False)
+            blocks = blocks[torch.from_numpy(np.sort(chosen))]
+        self.tell("first motifs", 0, 0)
+        motifs = fit(
+            blocks.numpy(),
+            self.work.k,
+            method=default_method(),
+            seed=settings.seed,
+            zero_motif=settings.zero_motif,
+        )
+        bits = 8 * s if settings.codebook_dtype in (None, "int8") else 16 * s
+        return Fitter(
+            self.fits,
+            self.statistics.moments,
+            torch.from_numpy(motifs),
+            rate_weight=settings.rate_weight if settings.coding == "ans" else 0.0,
+            motif_bits=bits + 4,
+            zero_motif=settings.zero_motif,
+            device=self.device,
+        )
+
+    def _stored(self, fitter: Fitter) -> tuple[torch.Tensor, float | None]:
+        motifs = fitter.codebook.cpu().numpy()
+        if self.settings.codebook_dtype is not None:
+            return quantise_codebook(motifs, self.settings.codebook_dtype)
+        before, kept = fitter.distortion(), fitter.codebook
+        stored, step = quantise_codebook(motifs, "int8")
+        fitter.codebook = decode_codebook(stored, step).to(self.device)
+        after, fitter.codebook = fitter.distortion(), kept
+        return (stored, step) if after <= (1 + EIGHT_BIT_LOSS) * before else quantise_codebook(motifs, "float16")
+
+    def _rebuild(self, codebook: torch.Tensor) -> set[str]:
+        """The compressed network anew, repaired; returns the names, in the network, of what repair changed."""
+        self.compressed.load_state_dict(self.model.state_dict())
+        parameters = dict(self.compressed.named_parameters(remove_duplicate=False))
+        own = {layer.parameter: layer.own_name for layer in self.layers}
+        with torch.no_grad():
+            for layer in self.fits:
+                shape = self.infos[layer.name].shape
+                decoded = layer.weight(codebook.cpu(), shape).to(self.infos[layer.name].dtype)
+                if own[layer.name] in parameters:
+                    parameters[own[layer.name]].copy_(decoded)
+        few = next(iter(self.data.batches(2)))
+        count = min(samples_at_once(self.model, to_device(few, self.device)), self.data.samples, 1024)
+        batch = next(iter(self.data.batches(max(2, count))))
+        return set(repair(self.model, self.compressed, self.layers, to_device(batch, self.device)))
+
+    def _retarget(self) -> None:
+        """What the original layer computes of its own inputs, out of the inputs that it has now: least squares."""
+        samples = self._affordable(ROUND_PRODUCTS, 2)
+        widths = sum(layer.targets.shape[0] * layer.targets.shape[2] for layer in self.fits if layer.correlated)
+        batch = max(1, min(self.at_once, HELD_VALUES * samples // (PAIRED_VECTORS * max(widths, 1))))
+        moments, shifts = collect_shift(
+            self.model,
+            self.compressed,
+            self.layers,
+            self.data.batches(batch, samples),
+            samples,
+            device=self.device,
+            seed=self.settings.seed,
+            directory=self.directory,
+            progress=lambda done: self.tell("compare", done, samples),
+        )
+        s = self.settings.s
+        for layer, own in zip(self.fits, self.layers, strict=True):
+            if layer.name not in moments:
+                continue
+            padded, _ = damped(moments[layer.name], s)
+            width = shifts[layer.name].shape[2]
+            weight = self.checkpoint.read(layer.name)
+            layer.targets = normalised(weight, layer.layout, layer.scales, own.groups, s)
+            pull = layer.targets[:, :, :width] @ shifts[layer.name]
+            factor = torch.linalg.cholesky(padded[:, :width, :width].double())
+            shift = torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2)
+            layer.targets[:, :, :width] += SHIFT * shift.float()
+            self.statistics.moments[layer.name] = padded
+
+    def _affordable(self, products: int, passes: int) -> int:
+        return max(1, min(self.data.samples, products // max(1, passes * self.statistics.products)))
+
+    def _tune(self) -> set[str]:
+        samples = self._affordable(TUNING_PRODUCTS, 3)
+        epochs = min(TUNING_EPOCHS, TUNING_PRODUCTS // max(1, 3 * self.statistics.products * samples))
+        taken = {layer.own_name for layer in self.layers}
+        kept = [name for name, tensor in self.model.named_parameters() if name not in taken]
+        batches = list(self.data.batches(self.at_once, samples))
+        count = sum(map(batch_length, batches)) * epochs
+        tuned = tune(
+            self.model,
+            self.compressed,
+            kept,
+            batches,
+            epochs=epochs,
+            seed=self.settings.seed,
+            device=self.device,
+            progress=lambda done: self.tell("tune", done, count),
+        )
+        return set(tuned)
+
+    def _replaced(self, changed: set[str]) -> dict[str, torch.Tensor]:
+        state = self.compressed.state_dict()
+        names = own_names(self.model, self.work.selection.left_out)
+        dtypes = {info.name: info.dtype for info in self.checkpoint.tensors.infos}
+        return {name: state[own].detach().cpu().to(dtypes[name]) for name, own in names.items() if own in changed}
+
+    def _warnings(self) -> tuple[str, ...]:
+        out = list(self.data.warnings)
+        if self.statistics.silent:
+            out.append(f"no calibration input reached {_some(self.statistics.silent)}: fitted without data")
+        if self.damped:
+            out.append(
+                f"the inputs of {_some(tuple(self.damped))} are linearly dependent: damped by up to "
+                f"{max(self.damped.values()):g} times their mean square"
+            )
+        return tuple(out)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _weigh(fits: list[LayerFit], layers: list[LayerWeight], statistics: Statistics) -> None:
+    """Importance of a normalised error in each row: its share of the squared gradients times its squared scale."""
+    typical = []
+    for layer in fits:
+        gradients = statistics.gradients.get(layer.name)
+        width = layer.targets.shape[2]
+        if gradients is None or not bool(gradients.any()):
+            layer.weights = torch.full(layer.targets.shape[:2], float("nan"))
+            continue
+        groups = layer.targets.shape[0]
+        energy = torch.full((groups,), float(width))
+        if layer.correlated:
+            energy = statistics.moments[layer.name].diagonal(dim1=1, dim2=2).sum(dim=1)
+        importance = gradients.reshape(groups, -1) / energy[:, None].clamp(min=1e-30)
+        importance = importance.clamp(min=IMPORTANCE_FLOOR * float(importance.mean()))
+        layer.weights = importance * scale_values(layer.scales).reshape(groups, -1).square()
+        typical.append(float((layer.weights * energy[:, None]).mean()) / width)
+    middle = float(np.median(typical)) if typical else 1.0
+    for layer in fits:
+        if bool(layer.weights.isnan().any()):
+            scale = 1.0
+            if layer.correlated:
+                scale = float(statistics.moments[layer.name].diagonal(dim1=1, dim2=2).mean())
+            layer.weights = torch.full(layer.targets.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
+    mean = float(torch.cat([layer.weights.reshape(-1) for layer in fits]).mean())
+    for layer in fits:
+        layer.weights = layer.weights / mean
