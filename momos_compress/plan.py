@@ -15,7 +15,7 @@ from momos_compress.errors import MomosError
 from momos_compress.motifs import default_method, get_fit, sample_size
 from momos_compress.nearest import faiss_problem
 from momos_compress.select import Selection, select
-from momos_compress.settings import DEFAULT_C, Device, Passthrough, Protocol, Settings
+from momos_compress.settings import DEFAULT_C, Coding, Device, Passthrough, Protocol, Settings
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def resolve(settings: Settings) -> Settings:
     for option, value, choices in (
         ("protocol", settings.protocol, get_args(Protocol)),
         ("passthrough", settings.passthrough, get_args(Passthrough)),
+        ("coding", settings.coding, get_args(Coding)),
         ("device", settings.device, get_args(Device)),
     ):
         if value not in choices:

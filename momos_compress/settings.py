@@ -7,6 +7,7 @@ Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
+Coding = Literal["packed", "ans"]
 
 DEFAULT_C = 0.01
 """Capacity where neither c nor k is given: motifs are 1 % of the blocks."""
@@ -17,7 +18,8 @@ class Settings:
     """One run's choices; the one home of their defaults.
 
     c: capacity, motifs over blocks. k: the number of motifs itself, instead of c. method None: faiss where installed.
-    codebook_dtype None: float16, and float32 with the paper's protocol.
+    codebook_dtype None: float16, and float32 with the paper's protocol. coding: how indices are stored, in as few whole
+    bits as they need or by their frequency.
     """
 
     c: float | None = None
@@ -28,6 +30,7 @@ class Settings:
     zero_motif: bool = True
     codebook_dtype: CodebookDtype | None = None
     passthrough: Passthrough = "auto"
+    coding: Coding = "packed"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     seed: int = 0

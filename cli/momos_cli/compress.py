@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from momos_cli.options import Flag, Json, Model, Output, Quiet, Where, Whole, open_model, print_json, warn
-from momos_compress.settings import DEFAULT_C, CodebookDtype, Passthrough, Protocol, Settings
+from momos_compress.settings import DEFAULT_C, CodebookDtype, Coding, Passthrough, Protocol, Settings
 
 DEFAULTS = Settings()
 
@@ -38,6 +38,9 @@ def compress(
     passthrough: Annotated[
         Passthrough, Parameter(help="auto stores other tensors as float16 where that is exact enough; keep never does.")
     ] = DEFAULTS.passthrough,
+    coding: Annotated[
+        Coding, Parameter(help="How indices are stored: packed in whole bits, or ans by how often each motif is used.")
+    ] = DEFAULTS.coding,
     include: Annotated[
         tuple[str, ...], Parameter(help="Exactly the tensors to compress: glob, or re:EXPR. Repeatable.", negative=())
     ] = DEFAULTS.include,
@@ -61,6 +64,7 @@ def compress(
         zero_motif=zero_motif,
         codebook_dtype=codebook_dtype,
         passthrough=passthrough,
+        coding=coding,
         include=include,
         exclude=exclude,
         seed=seed,
