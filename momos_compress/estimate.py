@@ -12,7 +12,8 @@ from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan
 from momos_compress.stages import peak_memory_bytes
 
-HEADER_BYTES_PER_TENSOR = 150
+HEADER_BYTES_PER_TENSOR = {"packed": 150, "ans": 12}
+"""Beside 1,000 bytes for the file; a bundle's table is deflated."""
 TYPICAL_ITERATIONS = 5
 """k-means from ``seed_motifs`` ended after 3 to 7 iterations on every checkpoint measured."""
 
@@ -38,7 +39,13 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
         for info in checkpoint.tensors.infos
         if info.name in work.selection.left_out
     )
-    file_bytes = codebook + indices + rest + 1000 + HEADER_BYTES_PER_TENSOR * len(checkpoint.tensors.infos)
+    file_bytes = (
+        codebook
+        + indices
+        + rest
+        + 1000
+        + HEADER_BYTES_PER_TENSOR[settings.coding or "ans"] * len(checkpoint.tensors.infos)
+    )
     rng = np.random.default_rng(settings.seed)
     motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
     trial = rng.standard_normal((4096, s), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from momos_compress.container import dtype_name
+from momos_compress.container import COUNTS, dtype_name
 from momos_compress.reader import MomosFile
 
 
@@ -27,6 +27,12 @@ def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
     return rows
 
 
+def mosaic_bytes(file: MomosFile) -> int:
+    """Size of the stored indices, with the counts that decode them."""
+    own = {COUNTS} & file.recipe.reserved
+    return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
+
+
 def describe(file: MomosFile) -> dict[str, Any]:
     """The whole file as one JSON-ready record."""
     recipe = file.recipe
@@ -36,6 +42,9 @@ def describe(file: MomosFile) -> dict[str, Any]:
         "s": recipe.s,
         "k": recipe.k,
         "blocks": recipe.blocks,
+        "features": list(recipe.features),
+        "mosaic_bytes": mosaic_bytes(file),
+        "index_bits_per_block": 8 * mosaic_bytes(file) / recipe.blocks if recipe.blocks else 0.0,
         "relative_distortion": recipe.distortion / recipe.energy if recipe.energy else 0.0,
         **recipe.extra,
         "aliases": dict(recipe.aliases),

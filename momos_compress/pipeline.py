@@ -14,6 +14,7 @@ from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import smallest_dtype
 from momos_compress.ctm import STRING_LENGTH, string_complexities
+from momos_compress.inspection import mosaic_bytes
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, find_rows, project
 from momos_compress.motifs import HESSIAN, backend, fit
@@ -67,8 +68,15 @@ def compress(
     fitted = _fit(checkpoint, work, path, stages, tell)
     mosaic = fitted.mosaic
     with stages.stage("write"):
-        stored, cast = stored_tensors(checkpoint, work, mosaic, fitted.replaced)
-        recipe = recipe_of(checkpoint, work, mosaic, cast)
+        stored, cast = stored_tensors(
+            checkpoint,
+            work,
+            mosaic,
+            settings.coding or "packed",
+            replaced=fitted.replaced,
+            spool_directory=path.parent,
+        )
+        recipe = recipe_of(checkpoint, work, mosaic, cast, settings.coding or "packed")
         file_bytes = write_container(path, stored, recipe)
     file = MomosFile(path)
     with stages.stage("read back"):
@@ -82,6 +90,7 @@ def compress(
     if data is not None:
         with stages.stage("accuracy after"):
             after = _accuracy(load_model(path, device=settings.device), data, settings, "accuracy after", tell)
+    indices_bytes = mosaic_bytes(file)
     zero = (mosaic.codebook == 0).all(dim=1).nonzero()
     relative = mosaic.distortion / mosaic.energy if mosaic.energy else 0.0
     ratios = [b / bits_baseline if b is not None and bits_baseline else None for b in (bits_before, bits_after)]
@@ -106,6 +115,9 @@ def compress(
         file_bytes=file_bytes,
         ratio=checkpoint.source_bytes / file_bytes,
         bits_per_weight=8 * file_bytes / work.parameters,
+        mosaic_bytes=indices_bytes,
+        index_bits_per_block=8 * indices_bytes / mosaic.blocks,
+        index_entropy=mosaic.entropy,
         relative_distortion=relative,
         distortion_db=10 * math.log10(relative) if relative else None,
         bdm_before=bits_before,

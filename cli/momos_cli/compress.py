@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from momos_cli.options import Flag, Json, Model, Output, Quiet, Where, Whole, open_model, print_json, warn
-from momos_compress.settings import DEFAULT_C, CodebookDtype, Passthrough, Protocol, Settings
+from momos_compress.settings import DEFAULT_C, CodebookDtype, Coding, Passthrough, Protocol, Settings
 
 DEFAULTS = Settings()
 
@@ -54,6 +54,10 @@ def compress(
     passthrough: Annotated[
         Passthrough, Parameter(help="auto stores other tensors as float16 where that is exact enough; keep never does.")
     ] = DEFAULTS.passthrough,
+    coding: Annotated[
+        Coding | None,
+        Parameter(help="How indices are stored: by how often each motif is used (ans, the default), or in whole bits."),
+    ] = DEFAULTS.coding,
     include: Annotated[
         tuple[str, ...], Parameter(help="Exactly the tensors to compress: glob, or re:EXPR. Repeatable.", negative=())
     ] = DEFAULTS.include,
@@ -77,6 +81,7 @@ def compress(
         zero_motif=zero_motif,
         codebook_dtype=codebook_dtype,
         passthrough=passthrough,
+        coding=coding,
         include=include,
         exclude=exclude,
         seed=seed,

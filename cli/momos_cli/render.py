@@ -9,6 +9,7 @@ from rich.table import Table
 from momos_compress.architecture import Architecture
 from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
+from momos_compress.inspection import mosaic_bytes
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
@@ -37,6 +38,7 @@ def show_report(report: Report) -> None:
         ("blocks", f"{report.blocks:,} of s = {report.s}"),
         ("motifs", _motifs(report)),
         ("file", f"{binary_size(report.file_bytes)}, {report.bits_per_weight:.3f} bits per weight"),
+        ("mosaic", f"{_mosaic(report.mosaic_bytes, report.blocks)}, entropy {report.index_entropy:.2f}"),
         ("ratio", f"{report.ratio:.2f} (source: {binary_size(report.source_bytes)})"),
         ("distortion", _distortion(report)),
     ]
@@ -67,6 +69,10 @@ def show_report(report: Report) -> None:
     stages.add_row("all", duration(report.seconds), binary_size(report.peak_memory_bytes), style="bold")
     console.print()
     console.print(stages)
+
+
+def _mosaic(size: int, blocks: int) -> str:
+    return f"{binary_size(size)}, {8 * size / max(1, blocks):.2f} bits a block"
 
 
 def _motifs(report: Report) -> str:
@@ -123,6 +129,7 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
         ("file", binary_size(size)),
         ("motifs", f"k = {recipe.k:,} of s = {recipe.s}, {extra.get('method')}, seed {extra.get('seed')}"),
         ("blocks", f"{recipe.blocks:,}"),
+        ("mosaic", f"{_mosaic(mosaic_bytes(file), recipe.blocks)}, {recipe.coding}"),
         ("distortion", f"{100 * recipe.distortion / recipe.energy if recipe.energy else 0:.3f} % of the energy"),
         ("architecture", network),
     ]
