@@ -3,12 +3,14 @@
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import torch
 
+from momos_compress import affine8
 from momos_compress.blocks import CHUNK_VALUES
 from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.container import CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe
@@ -24,6 +26,14 @@ SPOOLED_FROM = 2**26
 """Bytes of coded indices that are kept in memory until they are written; more go to a temporary file."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The own dtypes of tensors stored beside the mosaic in fewer bits: as F16, and in a byte a value."""
+
+    cast: dict[str, torch.dtype]
+    affine8: dict[str, torch.dtype]
+
+
 def stored_tensors(
     checkpoint: Checkpoint,
     work: Plan,
@@ -32,8 +42,8 @@ def stored_tensors(
     *,
     replaced: Mapping[str, torch.Tensor] | None = None,
     spool_directory: Path | None = None,
-) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
-    """Everything the file will hold, and the original dtypes of what is stored in half precision.
+) -> tuple[list[StoredTensor], Kept]:
+    """Everything the file will hold, and the original dtypes of what is stored in fewer bits.
 
     replaced: tensors stored beside the mosaic that are no longer the checkpoint's own. spool_directory: where coded
     indices wait to be written, if they are many.
@@ -51,14 +61,24 @@ def stored_tensors(
         for tensor in mosaic.tensors:
             shape = (tensor.guarded(tensor.packed_bytes(mosaic.k)),)
             stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
-    cast: dict[str, torch.dtype] = {}
+    kept = Kept({}, {})
+    eight_bits = coding == "ans" and work.settings.passthrough == "auto"
+    # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
+    eight_bits &= not any(info.dtype == torch.uint8 for info in checkpoint.tensors.infos)
     for info in checkpoint.tensors.infos:
-        if info.name in work.selection.left_out:
-            dtype = stored_dtype(read(info.name), work.settings.passthrough)
-            if dtype == torch.float16:
-                cast[info.name] = info.dtype
-            stored.append(_passed_through(read, info, dtype))
-    return stored, cast
+        if info.name not in work.selection.left_out:
+            continue
+        own = read(info.name)
+        codes = affine8.encode(own) if eight_bits and info.dtype in affine8.DTYPES else None
+        dtype = stored_dtype(own, work.settings.passthrough)
+        if codes is not None:
+            kept.affine8[info.name] = info.dtype
+            stored.append(_in_memory(info.name, codes))
+            continue
+        if dtype == torch.float16:
+            kept.cast[info.name] = info.dtype
+        stored.append(_passed_through(read, info, dtype))
+    return stored, kept
 
 
 def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
@@ -109,7 +129,7 @@ def recipe_of(
     checkpoint: Checkpoint,
     work: Plan,
     mosaic: Mosaic,
-    cast: Mapping[str, torch.dtype],
+    kept: Kept,
     coding: Coding = "packed",
 ) -> Recipe:
     """The recipe of a projected checkpoint (docs/format.md)."""
@@ -132,7 +152,8 @@ def recipe_of(
         distortion=mosaic.distortion,
         energy=mosaic.energy,
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
-        cast=cast,
+        cast=kept.cast,
+        affine8=kept.affine8,
         aliases=checkpoint.tensors.aliases,
         extra=extra,
         codebook_step=mosaic.step,

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from momos_compress.affine8 import HEADER_BYTES as AFFINE8_HEADER
 from momos_compress.blocks import FLAT, Layout
 from momos_compress.bundle import bundle_to_json
 from momos_compress.packing import index_bits, packed_bytes
@@ -23,7 +24,7 @@ SCALES = "momos.scales"
 COUNTS = "momos.counts"
 BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
-FEATURES = ("layout", "scales", "codebook8", "ans", "bundle")
+FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8")
 """Extensions of version 1 that this reader knows."""
 DIGEST_HEX = 16
 EVERY = "*"
@@ -115,8 +116,9 @@ class CompressedTensor:
 class Recipe:
     """The recipe of docs/format.md; ``extra`` holds its descriptive entries, which do not change how data decode.
 
-    codebook_step: what the codebook's int8 are multiples of; None where it holds floating-point numbers. bundle: the
-    tensors that lie together in one, with their offsets in it; None where each is stored under its own name.
+    cast, affine8: the own dtype of tensors stored in F16, and of vectors stored in a byte a value. codebook_step: what
+    the codebook's int8 are multiples of; None where it holds floating-point numbers. bundle: the tensors that lie
+    together in one, with their offsets in it; None where each is stored under its own name.
     """
 
     s: int
@@ -126,6 +128,7 @@ class Recipe:
     energy: float
     tensors: Mapping[str, CompressedTensor]
     cast: Mapping[str, torch.dtype] = field(default_factory=dict)
+    affine8: Mapping[str, torch.dtype] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     codebook_step: float | None = None
@@ -146,6 +149,7 @@ class Recipe:
             "codebook8": self.codebook_step is not None,
             "ans": self.coding == "ans",
             "bundle": self.bundle is not None,
+            "affine8": bool(self.affine8),
         }
         return tuple(name for name in FEATURES if used[name])
 
@@ -155,13 +159,16 @@ class Recipe:
         names = {"scales": {SCALES}, "ans": {COUNTS}, "bundle": {BUNDLE, RECIPE}}
         return frozenset({CODEBOOK}.union(*(names.get(feature, set()) for feature in self.features)))
 
+    def own(self, name: str, entry: Entry) -> tuple[torch.dtype, tuple[int, ...]]:
+        """Dtype and shape of a tensor of the checkpoint that is stored with this entry."""
+        if name in self.tensors:
+            return self.tensors[name].dtype, self.tensors[name].shape
+        if name in self.affine8:
+            return self.affine8[name], (entry.nbytes - AFFINE8_HEADER,)
+        return self.cast.get(name, entry.torch_dtype), entry.shape
+
     def to_json(self) -> str:
         """The whole recipe as a string; its features are left out where the tensors are bundled."""
-        cast: dict[str, list[str]] = {}
-        for name, dtype in self.cast.items():
-            cast.setdefault(dtype_name(dtype), []).append(name)
-        # Hundreds of norms share one dtype: naming it once keeps the header of a small network small.
-        named: dict[str, list[str] | str] = {**cast, "float32": EVERY} if "float32" in cast else dict(cast)
         short = self.bundle is not None
         record = {
             "s": self.s,
@@ -170,7 +177,7 @@ class Recipe:
             "distortion": self.distortion,
             "energy": self.energy,
             "tensors": {name: tensor.to_json(short=short) for name, tensor in self.tensors.items()},
-            "cast": named,
+            "cast": _named(self.cast),
             "aliases": dict(self.aliases),
             **self.extra,
         }
@@ -180,6 +187,8 @@ class Recipe:
             record["codebook_step"] = self.codebook_step
         if self.coding != "packed":
             record["coding"] = self.coding
+        if self.affine8:
+            record["affine8"] = _named(self.affine8)
         if self.bundle is not None:
             record["bundle"] = bundle_to_json(self.bundle)
         return to_text(record)
@@ -187,6 +196,15 @@ class Recipe:
     def to_metadata(self) -> str:
         """The recipe string in the file's metadata: the recipe itself, or its features where tensors are bundled."""
         return self.to_json() if self.bundle is None else to_text({"features": list(self.features)})
+
+
+def _named(dtypes: Mapping[str, torch.dtype]) -> dict[str, list[str] | str]:
+    names: dict[str, list[str] | str] = {}
+    for dtype in dict.fromkeys(dtypes.values()):
+        # Hundreds of norms share one dtype: naming it once keeps the header of a small network small.
+        own = [name for name in dtypes if dtypes[name] == dtype]
+        names[dtype_name(dtype)] = EVERY if dtype == torch.float32 else own
+    return names
 
 
 def to_text(record: Mapping[str, Any]) -> str:

@@ -12,13 +12,13 @@ def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
     formats = [name for name in file.entries if name in file.recipe.reserved]
     for name in (*formats, *(name for name in file if name not in file.recipe.aliases)):
         entry, tensor = file.entries[name], file.recipe.tensors.get(name)
-        own = file.recipe.cast.get(name, entry.torch_dtype)
+        dtype, shape = file.recipe.own(name, entry)
         rows.append(
             {
                 "name": name,
-                "shape": list(tensor.shape if tensor else entry.shape),
-                "dtype": dtype_name(tensor.dtype if tensor else own),
-                "stored": "mosaic" if tensor else entry.dtype,
+                "shape": list(shape),
+                "dtype": dtype_name(dtype),
+                "stored": "mosaic" if tensor else "affine8" if name in file.recipe.affine8 else entry.dtype,
                 "bytes": entry.nbytes,
                 "blocks": tensor.blocks if tensor else None,
                 "distortion": tensor.distortion if tensor else None,

@@ -68,7 +68,7 @@ def compress(
     fitted = _fit(checkpoint, work, path, stages, tell)
     mosaic = fitted.mosaic
     with stages.stage("write"):
-        stored, cast = stored_tensors(
+        stored, kept = stored_tensors(
             checkpoint,
             work,
             mosaic,
@@ -76,7 +76,7 @@ def compress(
             replaced=fitted.replaced,
             spool_directory=path.parent,
         )
-        recipe = recipe_of(checkpoint, work, mosaic, cast, settings.coding or "packed")
+        recipe = recipe_of(checkpoint, work, mosaic, kept, settings.coding or "packed")
         file_bytes = write_container(path, stored, recipe)
     file = MomosFile(path)
     with stages.stage("read back"):
@@ -131,7 +131,8 @@ def compress(
         accuracy_after=after.top1 if after else None,
         data=data,
         left_out=work.selection.left_out,
-        stored_as_half=sum(dtype != torch.float16 for dtype in cast.values()),
+        stored_as_half=sum(dtype != torch.float16 for dtype in kept.cast.values()),
+        stored_in_bytes=len(kept.affine8),
         backend=backend(settings.device),
         warnings=(*checkpoint.warnings, *work.selection.warnings, *fitted.warnings),
         stages=tuple(stages.done),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from momos_compress import affine8
 from momos_compress.bundle import inflate
 from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.container import (
@@ -78,6 +79,11 @@ class MomosFile:
             entry = self.entries.get(name)
             if entry is None or entry.dtype != "F16" or name in recipe.tensors or name in recipe.reserved:
                 raise FormatError(f"{name}: listed as stored in F16, and is not")
+        for name in recipe.affine8:
+            if name in recipe.tensors or name in recipe.reserved or name in recipe.cast:
+                raise FormatError(f"{name}: listed as stored in a byte a value, and is not")
+            if self._stored.check_bytes(name) <= affine8.HEADER_BYTES:
+                raise FormatError(f"{name}: listed as stored in a byte a value, and holds none")
         stored_names = self.entries.keys() - recipe.reserved
         for name, target in recipe.aliases.items():
             if name in recipe.reserved or name in stored_names or target not in stored_names:
@@ -123,6 +129,8 @@ class MomosFile:
             if compressed is not None:
                 return self._decode(compressed, torch.device(device))
             tensor = self._stored.read(name)
+            if name in self.recipe.affine8:
+                return affine8.decode(tensor).to(device=device, dtype=self.recipe.affine8[name])
             return tensor.to(device=device, dtype=self.recipe.cast.get(name, tensor.dtype))
         except FormatError as error:
             raise FormatError(f"{self.path}: {one_line(f'{name}: {error}')}") from error

@@ -10,11 +10,15 @@ import torch
 from momos_compress.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.bundle import bundle_from_json
 from momos_compress.container import (
+    BUNDLE,
     CODEBOOK,
+    COUNTS,
     EVERY,
     FEATURES,
     FLOAT_DTYPES,
     MAX_RECIPE_BYTES,
+    RECIPE,
+    SCALES,
     CompressedTensor,
     Recipe,
 )
@@ -27,7 +31,7 @@ from momos_compress.settings import Coding
 Record = dict[str, Any]
 _KNOWN = (
     *("s", "k", "blocks", "distortion", "energy", "tensors", "cast", "aliases", "features"),
-    *("codebook_step", "coding", "bundle"),
+    *("codebook_step", "coding", "bundle", "affine8"),
 )
 
 
@@ -72,12 +76,26 @@ def parse_recipe(record: Record, features: frozenset[str], stored: Mapping[str, 
         energy=number(record, "energy"),
         tensors=tensors,
         cast=_cast(mapping(record, "cast"), halves),
+        affine8=_affine8(record, features, tensors, (*stored.items(), *(bundle or {}).items())),
         aliases=aliases,
         extra={key: value for key, value in record.items() if key not in _KNOWN},
         codebook_step=_codebook_step(record, features),
         coding=_coding(record, features, k),
         bundle=bundle,
     )
+
+
+def _affine8(
+    record: Record,
+    features: frozenset[str],
+    tensors: Mapping[str, CompressedTensor],
+    stored: Iterable[tuple[str, Entry]],
+) -> Mapping[str, torch.dtype]:
+    if "affine8" not in features:
+        return {}
+    bytes_ = [name for name, entry in stored if entry.dtype == "U8" and len(entry.shape) == 1]
+    own = (name for name in bytes_ if name not in tensors and name not in (SCALES, COUNTS, BUNDLE, RECIPE))
+    return _cast(mapping(record, "affine8"), own)
 
 
 def _coding(record: Record, features: frozenset[str], k: int) -> Coding:

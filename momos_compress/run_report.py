@@ -55,6 +55,7 @@ class Report:
     data: str | None
     left_out: Mapping[str, str]
     stored_as_half: int
+    stored_in_bytes: int
     backend: Mapping[str, Any]
     warnings: tuple[str, ...]
     stages: tuple[Stage, ...]

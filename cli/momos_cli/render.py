@@ -57,8 +57,10 @@ def show_report(report: Report) -> None:
     reasons = Counter(report.left_out.values())
     if reasons:
         rows.append(("passed through", "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())))
-        rows.append(("", f"{report.stored_as_half} of them stored as float16"))
-    rows.append(("device", _device(report)))
+        rows.append(
+            ("", f"{report.stored_as_half} of them stored as float16, {report.stored_in_bytes} in a byte a value")
+        )
+    rows += [("calibration", report.calibration), ("device", _device(report))]
     console.print(_pairs(f"{report.source} -> {report.output}", rows))
     stages = Table(box=None, pad_edge=False)
     stages.add_column("stage")
