@@ -12,7 +12,7 @@ from torch import nn
 from momos_compress.accuracy import preprocessing
 from momos_compress.blocks import check_finite
 from momos_compress.calibration.data import CalibrationData, open_calibration
-from momos_compress.calibration.fit import DAMPING, Fitter, LayerFit, damped, normalised
+from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.inputs import batch_length, to_device
 from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
 from momos_compress.calibration.repair import repair, samples_at_once
@@ -36,12 +36,16 @@ from momos_compress.scales import encode_scales, scale_values
 from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
-PASSES = 6
+PASSES, LEAST_PASSES = 14, 4
 ROUNDS = 2
-PASSES_A_ROUND = 2
+PASSES_A_ROUND, LEAST_A_ROUND = 5, 2
+PAIRS = 2 * 10**11
+"""Comparisons of blocks with motifs that the passes before the first round may take; many motifs get fewer passes."""
 SHIFT = 0.5
+"""How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once, and
+the layers before take their part of the way themselves."""
 TUNING_EPOCHS = 10
-GRADIENT_SAMPLES, GRADIENT_BATCH = 512, 16
+GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
 ROUND_PRODUCTS = 2 * 10**12
 TUNING_PRODUCTS = 5 * 10**12
 """Multiplications that a round's two forward passes, and tuning, may take: large networks see fewer samples."""
@@ -161,17 +165,18 @@ class _Run:
         """All steps in order."""
         with self.stages.stage("fit"):
             fitter = self._fitter()
-            total = fitter.blocks * (1 + PASSES)
+            passes, a_round = _passes(fitter)
+            total = fitter.blocks * (1 + passes)
             fitter.first_pass(lambda done: self.tell("fit", done, total))
-            for _ in range(PASSES):
+            for _ in range(passes):
                 fitter.improve(lambda done: self.tell("fit", done, total))
         for _ in range(ROUNDS):
             with self.stages.stage("compare"):
                 self._rebuild(fitter.codebook)
                 self._retarget()
             with self.stages.stage("fit again"):
-                for _ in range(PASSES_A_ROUND):
-                    fitter.improve(lambda done: self.tell("fit again", done, fitter.blocks * PASSES_A_ROUND))
+                for _ in range(a_round):
+                    fitter.improve(lambda done: self.tell("fit again", done, fitter.blocks * a_round))
         with self.stages.stage("round motifs"):
             stored, step = self._stored(fitter)
             fitter.codebook = decode_codebook(stored, step).to(self.device)
@@ -342,6 +347,14 @@ class _Run:
                 f"{max(self.damped.values()):g} times their mean square"
             )
         return tuple(out)
+
+
+def _passes(fitter: Fitter) -> tuple[int, int]:
+    """Passes before the first round, and in each round."""
+    k = len(fitter.codebook)
+    pairs = fitter.blocks * (k if k <= ALL_MOTIFS else 4 * CANDIDATES)
+    passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
+    return passes, max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
 
 
 def _some(names: Sequence[str]) -> str:
