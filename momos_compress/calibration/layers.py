@@ -13,6 +13,7 @@ from momos_compress.blocks import Layout
 from momos_compress.checkpoint import TensorInfo
 
 Kind = Literal["linear", "convolution", "embedding", "other"]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,30 @@ def own_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 def _owners(model: nn.Module) -> dict[str, tuple[str, Kind, bool, int]]:
     owners: dict[str, tuple[str, Kind, bool, int]] = {}
-    for name, module in model.named_modules():
+    # A table that is an output layer as well is read row by row, so an error costs the same in every direction.
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for name, module in model.named_modules(remove_duplicate=False):
         parameter = f"{name}.weight" if name else "weight"
-        if isinstance(module, nn.Embedding):
-            owners.setdefault(parameter, (name, "embedding", False, 1))
+        if id(getattr(module, "weight", None)) in tables:
+            owners[parameter] = (name, "embedding", False, 1)
         elif isinstance(module, nn.Linear):
-            owners.setdefault(parameter, (name, "linear", False, 1))
-        elif isinstance(module, (nn.Conv1d, nn.Conv2d)):
-            owners.setdefault(parameter, (name, "convolution", False, module.groups))
+            owners[parameter] = (name, "linear", False, 1)
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d)) and _slides(module):
+            owners[parameter] = (name, "convolution", False, module.groups)
         elif _keeps_inputs_first(module):
-            owners.setdefault(parameter, (name, "linear", True, 1))
+            owners[parameter] = (name, "linear", True, 1)
     return owners
+
+
+STANDARDISED = ("StdConv2d", "ScaledStdConv2d", "StdConv2dSame", "ScaledStdConv2dSame")
+"""timm's convolutions that standardise each row of their weight, which leaves alone what its columns meet."""
+PADDED_TO_SIZE = ("Conv2dSame", "Conv2dSameExport")
+
+
+def _slides(module: nn.Module) -> bool:
+    """Whether ``columns`` knows what a convolution does with its input: a subclass may do anything."""
+    own = type(module).forward in (nn.Conv1d.forward, nn.Conv2d.forward)
+    return own or type(module).__name__ in (*STANDARDISED, *PADDED_TO_SIZE)
 
 
 def _keeps_inputs_first(module: nn.Module) -> bool:
@@ -103,15 +117,9 @@ def columns(
         return flat[None], places
     if isinstance(module, nn.Conv1d):
         inputs = inputs[:, :, None]
-    kernel, stride, dilation = (_pair(size) for size in (module.kernel_size, module.stride, module.dilation))
-    if isinstance(module.padding, str):
-        total = [d * (k - 1) if module.padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
-        sides = (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2)
-    else:
-        down, right = _pair(module.padding)
-        sides = (right, right, down, down)
+    kernel, stride, dilation = (_pair(size, 1) for size in (module.kernel_size, module.stride, module.dilation))
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    padded = functional.pad(inputs, sides, mode=mode)
+    padded = functional.pad(inputs, _padding(module, inputs, kernel, stride, dilation), mode=mode)
     high, wide = (
         (size - d * (k - 1) - 1) // step + 1
         for size, k, d, step in zip(padded.shape[2:], kernel, dilation, stride, strict=True)
@@ -132,6 +140,24 @@ def columns(
     return grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, n * places, -1), n * high * wide
 
 
-def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+def _padding(
+    module: nn.Conv1d | nn.Conv2d, inputs: torch.Tensor, kernel: Pair, stride: Pair, dilation: Pair
+) -> tuple[int, int, int, int]:
+    """Left, right, above and below."""
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if getattr(module, "same_pad", type(module).__name__ in PADDED_TO_SIZE):
+        # TensorFlow's way: as much as an output at every stride-th place needs.
+        sizes = zip(inputs.shape[2:], stride, reach, strict=True)
+        total = [max((-(-size // step) - 1) * step + far + 1 - size, 0) for size, step, far in sizes]
+    elif isinstance(module.padding, str):
+        total = reach if module.padding == "same" else [0, 0]
+    else:
+        down, right = _pair(module.padding, 0)
+        return (right, right, down, down)
+    return (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2)
+
+
+def _pair(size: int | tuple[int, ...], above: int) -> Pair:
+    """Sizes along height and width; above: along the height that a Conv1d does not have."""
     sizes = (size, size) if isinstance(size, int) else tuple(size)
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+    return (above, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

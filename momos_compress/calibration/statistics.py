@@ -6,6 +6,7 @@ of the layer's inputs (Hassibi and Stork 1993; GPTQ, arXiv 2210.17323) and g_o f
 
 import math
 import tempfile
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from torch import nn
 
 from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, real_tokens, to_device
 from momos_compress.calibration.layers import LayerWeight, columns
+from momos_compress.errors import MomosError
 from momos_compress.writer import tensor_data
 
 VECTORS_PER_COLUMN = 16
@@ -121,7 +123,12 @@ def collect_moments(
             progress(batch_length(batch))
     for layer in layers:
         if layer.parameter in store:
-            store[layer.parameter] = store[layer.parameter] / seen
+            store[layer.parameter] = moments = store[layer.parameter] / seen
+            if not bool(torch.isfinite(moments).all()):
+                raise MomosError(
+                    f"{layer.parameter}: what reaches its layer is not finite on the calibration inputs; give others, "
+                    "or use --calibrate none"
+                )
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
     return Statistics(store, {}, seen, silent, products // max(seen, 1))
 
@@ -162,7 +169,8 @@ def layer_vectors(
     assert isinstance(weight, torch.Tensor)
     width = weight.numel() // (layer.layout.rows or 1)
     keep = -(-max(least, VECTORS_PER_COLUMN * width) // max(samples, 1))
-    return columns(module, real_tokens(inputs, mask).float(), len(inputs), keep, generator)
+    real = inputs if layer.kind == "convolution" else real_tokens(inputs, mask)
+    return columns(module, real.float(), len(inputs), keep, generator)
 
 
 def collect_shift(
@@ -180,7 +188,8 @@ def collect_shift(
     """Of the compressed network's layer inputs x' and the original's x: E[x' x'^T] and E[(x - x') x'^T], a sample."""
     moments, shifts = MatrixStore(directory), MatrixStore(directory)
     seen, mask, number = 0, None, 0
-    before: dict[str, torch.Tensor] = {}
+    # In the order of the runs, for a layer may run more than once.
+    before: dict[str, deque[torch.Tensor]] = defaultdict(deque)
 
     def vectors(layer: LayerWeight, module: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, int]:
         # The same places in both networks.
@@ -188,12 +197,15 @@ def collect_shift(
         return layer_vectors(module, layer, inputs, mask, samples, generator, least=PAIRED_VECTORS)
 
     def remember(layer: LayerWeight) -> Callable[[nn.Module, torch.Tensor], None]:
-        return lambda module, inputs: before.__setitem__(layer.parameter, vectors(layer, module, inputs)[0])
+        return lambda module, inputs: before[layer.parameter].append(vectors(layer, module, inputs)[0])
 
     def compare(layer: LayerWeight) -> Callable[[nn.Module, torch.Tensor], None]:
         def see(module: nn.Module, inputs: torch.Tensor) -> None:
             here, places = vectors(layer, module, inputs)
-            gap, share = before.pop(layer.parameter) - here, places / here.shape[1]
+            there = before[layer.parameter].popleft() if before[layer.parameter] else None
+            if there is None or there.shape != here.shape:  # such as an expert that was chosen for other tokens
+                return
+            gap, share = there - here, places / here.shape[1]
             moments.add(layer.parameter, here.transpose(1, 2) @ here * share)
             shifts.add(layer.parameter, gap.transpose(1, 2) @ here * share)
 
@@ -207,6 +219,7 @@ def collect_shift(
     ):
         for batch in batches:
             mask, inputs = attention_mask(batch), to_device(batch, device)
+            before.clear()
             forward(original, inputs)
             forward(compressed, inputs)
             seen, number = seen + batch_length(batch), number + 1
@@ -238,6 +251,8 @@ def collect_gradients(
     wanted = {layer.parameter: parameters[layer.own_name] for layer in layers if layer.own_name in parameters}
     totals = {layer.parameter: torch.zeros(layer.layout.rows or 1) for layer in layers if layer.parameter in wanted}
     seen = 0
+    if not wanted:
+        return {}
     trainable = {name: parameter.requires_grad for name, parameter in parameters.items()}
     for parameter in parameters.values():
         parameter.requires_grad_(False)
@@ -251,8 +266,10 @@ def collect_gradients(
             mask = attention_mask(batch)
             if mask is not None and mask.shape == out.shape[: mask.ndim]:
                 signs = signs * mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
-            gradients = torch.autograd.grad((out * signs).sum(), list(unique.values()), allow_unused=True)
-            by_id = dict(zip(unique, gradients, strict=True))
+            by_id: dict[int, torch.Tensor | None] = {}
+            if out.requires_grad:  # else the outputs depend on none of them
+                gradients = torch.autograd.grad((out * signs).sum(), list(unique.values()), allow_unused=True)
+                by_id = dict(zip(unique, gradients, strict=True))
             for layer in layers:
                 gradient = by_id.get(id(wanted.get(layer.parameter)))
                 if gradient is not None:
@@ -263,4 +280,9 @@ def collect_gradients(
     finally:
         for name, parameter in parameters.items():
             parameter.requires_grad_(trainable[name])
+    for name, total in totals.items():
+        if not bool(torch.isfinite(total).all()):
+            raise MomosError(
+                f"{name}: its gradients are not finite on the calibration inputs; give others, or use --calibrate none"
+            )
     return {name: total / max(seen, 1) for name, total in totals.items()}
