@@ -265,7 +265,7 @@ class Fitter:
         for j in range(width // s):
             at, rest = slice(j * s, j * s + s), slice(j * s + s, width)
             inverse = torch.linalg.inv(upper[:, at, at])
-            found = cheapest(left[:, :, at] @ inverse, book @ inverse, price, weight)
+            found = self._cheapest(left[:, :, at] @ inverse, inverse, price, weight)
             error = left[:, :, at] - book[found]
             if j * s + s < width:
                 left[:, :, rest] -= (error @ inverse) @ upper[:, at, rest]
@@ -288,11 +288,7 @@ class Fitter:
             at = slice(j * s, j * s + s)
             # With all other blocks held fixed the cost of this one is |t - c|^2 in the metric of its moments.
             best = (book[indices[:, :, j]] + pull[:, :, at] @ inverse[:, j]) @ lower[:, j]
-            motifs = book @ lower[:, j]
-            if self._neighbours is None:
-                found = cheapest(best, motifs, price, weight)
-            else:
-                found = cheapest_near(best, motifs, price, weight, indices[:, :, j], self._neighbours)
+            found = self._cheapest(best, lower[:, j], price, weight, indices[:, :, j])
             group, row = (found != indices[:, :, j]).nonzero(as_tuple=True)
             if len(row):
                 change = book[indices[group, row, j]] - book[found[group, row]]
@@ -302,6 +298,29 @@ class Fitter:
                     pull[group, row] += (change[:, None] @ moments[group, at])[:, 0]
                 indices[:, :, j] = found
         layer.indices = indices.int().cpu()
+
+    def _cheapest(
+        self,
+        points: torch.Tensor,
+        metric: torch.Tensor,
+        price: torch.Tensor,
+        weight: torch.Tensor,
+        current: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The cheapest motif for points (groups, n, s) in each group's metric (groups, s, s), which motifs are not yet.
+
+        current: where there are neighbours, only those of these motifs are looked at.
+        """
+        found = []
+        step = max(1, CHUNK // self.codebook.numel())
+        for g in range(0, len(points), step):
+            part = slice(g, g + step)
+            motifs = self.codebook @ metric[part]
+            if current is None or self._neighbours is None:
+                found.append(cheapest(points[part], motifs, price, weight[part]))
+            else:
+                found.append(cheapest_near(points[part], motifs, price, weight[part], current[part], self._neighbours))
+        return torch.cat(found)
 
     def _drop_unused(self) -> None:
         used = self.usage() > 0
@@ -374,8 +393,9 @@ class Fitter:
             groups, _, width = layer.targets.shape
             indices = layer.indices.to(self.device).long()
             if not layer.correlated:
-                flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1, 1)
-                out.index_add_(0, indices.reshape(-1), flat * torch.eye(s, device=self.device).reshape(1, -1))
+                flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1)
+                mass = torch.zeros(k, device=self.device).index_add_(0, indices.reshape(-1), flat)
+                out += mass[:, None] * torch.eye(s, device=self.device).reshape(1, -1)
                 continue
             moments = self.moments[layer.name].to(self.device)
             for j in range(width // s):
