@@ -10,8 +10,8 @@ from momos_compress.errors import FormatError
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 HEADER_BYTES = 4
 MIN_VALUES = 8
-TOLERANCE = 0.01
-"""Relative RMS error that a byte may cost: far below what motifs cost the weights beside it."""
+TOLERANCE = 0.02
+"""RMS error that a byte may cost, over the median magnitude: far below what motifs cost the weights beside it."""
 POSITIVE_TOLERANCE = 0.2
 """Relative error of any one value among positive ones: a variance must not come near zero."""
 _LEVELS = 255
@@ -32,7 +32,7 @@ def encode(tensor: torch.Tensor) -> torch.Tensor | None:
     error = decode(out) - values
     if not bool(torch.isfinite(error).all()):
         return None
-    if float(error.double().square().sum()) > TOLERANCE**2 * float(values.double().square().sum()):
+    if float(error.double().square().mean().sqrt()) > TOLERANCE * float(values.abs().median()):
         return None
     if float(smallest) > 0 and float((error.abs() / values).max()) > POSITIVE_TOLERANCE:
         return None

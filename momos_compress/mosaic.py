@@ -89,13 +89,15 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Rows:
-    """A tensor cut by rows, and the codes of its rows' scales (rows,) uint8."""
+    """A tensor cut by rows, and the codes of its rows' scales (rows,) uint8, where they are scaled."""
 
     layout: Layout
-    scales: torch.Tensor
+    scales: torch.Tensor | None = None
 
-    def factors(self, values: int, s: int, first: int, count: int) -> np.ndarray:
+    def factors(self, values: int, s: int, first: int, count: int) -> np.ndarray | None:
         """The scale of each of ``count`` blocks from block ``first`` on: (count, 1)."""
+        if self.scales is None:
+            return None
         blocks = self.layout.row_blocks(values, s)
         part = scale_values(self.scales[first // blocks : (first + count) // blocks]).numpy()
         return np.repeat(part, blocks)[:, None]
@@ -224,8 +226,9 @@ def draw_blocks(
         for blocks in _blocks_of(checkpoint, info, s, _layout(rows, info)):
             here = len(blocks)
             energy += float(np.sum(np.square(blocks, dtype=np.float64)))
-            if info.name in rows:
-                blocks = blocks / rows[info.name].factors(info.values, s, done, here)
+            factors = rows[info.name].factors(info.values, s, done, here) if info.name in rows else None
+            if factors is not None:
+                blocks = blocks / factors
             # How many of the draw fall into this piece: exactly the law of a uniform draw from all blocks.
             take = _share(rng, count, left, here)
             if take == here:

@@ -21,7 +21,7 @@ from momos_compress.blocks import FLAT, Layout
 from momos_compress.checkpoint import TensorInfo
 from momos_compress.container import CODEBOOK, COUNTS, SCALES, Recipe
 from momos_compress.entropy_coding import IndexModel, read_counts, store_counts
-from momos_compress.mosaic import MosaicBuilder, project
+from momos_compress.mosaic import MosaicBuilder, Rows, project
 from momos_compress.plan import plan
 from momos_compress.recipe_parser import features_of
 from momos_compress.scales import encode_scales, scale_values
@@ -51,14 +51,18 @@ def write(
         work.selection.chosen,
         motifs,
         codebook_dtype=work.settings.codebook_dtype or "float16",
-        layouts=layouts,
-        scales={name: rms(state[name], layouts[name]) for name in scaled},
+        rows={
+            name: Rows(layout, rms(state[name], layout) if name in scaled else None)
+            for name, layout in layouts.items()
+            if layout != FLAT
+        },
         ties="lowest",
         energy=1.0,
         sampled_blocks=0,
     )
-    stored, cast = stored_tensors(checkpoint, work, mosaic, work.settings.coding)
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, cast, work.settings.coding))
+    coding = work.settings.coding or "packed"
+    stored, kept = stored_tensors(checkpoint, work, mosaic, coding)
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept, coding))
     return MomosFile(path)
 
 

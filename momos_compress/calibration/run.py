@@ -42,7 +42,7 @@ PASSES_A_ROUND, LEAST_A_ROUND = 5, 2
 PAIRS = 2 * 10**11
 """Comparisons of blocks with motifs that the passes before the first round may take; many motifs get fewer passes."""
 SHIFT = 0.5
-"""How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once, and
+"""How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
 the layers before take their part of the way themselves."""
 TUNING_EPOCHS = 10
 GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
