@@ -181,9 +181,10 @@ def _fit(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: P
     if work.settings.method != HESSIAN:
         mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
         return _Fitted(mosaic, {}, "none: the weights alone", ())
-    from momos_compress.calibration.run import calibration_inputs, fit_calibrated
+    from momos_compress.calibration.run import calibration_inputs, check_weights, fit_calibrated
 
     with stages.stage("load network"):
+        check_weights(checkpoint, work)
         model = model_of(checkpoint, device=work.settings.device)
     with stages.stage("inputs"):
         data = calibration_inputs(checkpoint, work, model, tell=tell)

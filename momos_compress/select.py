@@ -10,6 +10,9 @@ from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.errors import MomosError
 from momos_compress.settings import Protocol
 
+EXCLUDED = "excluded"
+"""The reason for leaving out what the user asked to be left alone."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -83,7 +86,7 @@ def _reason(
     if info.values == 0:
         return "no values"
     if any(matcher.search(info.name) for matcher in excluding):
-        return "excluded"
+        return EXCLUDED
     if including:
         return None if any(matcher.search(info.name) for matcher in including) else "not included"
     if info.name in buffers:

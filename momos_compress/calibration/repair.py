@@ -4,7 +4,8 @@ Both networks see the same inputs, so that only what compression changed is corr
 inputs and the training data. Source: bias correction of data-free quantisation (Nagel et al. 2019), in pairs.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +17,9 @@ from momos_compress.calibration.inputs import Inputs, attention_mask, forward, r
 from momos_compress.calibration.layers import LayerWeight
 
 VARIANCE_RANGE = (0.1, 10.0)
+CONSTANT = 1e-12
+"""Variance, in both networks, of a channel that is the same everywhere."""
+RUNNING = ("running_mean", "running_var")
 BATCH_VALUES = 2**25
 """Values of a layer's inputs held at a time: 128 MiB."""
 
@@ -47,24 +51,43 @@ def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
     return max(1, BATCH_VALUES * length // largest)
 
 
-def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWeight], batch: Inputs) -> list[str]:
+def repair(
+    original: nn.Module,
+    compressed: nn.Module,
+    layers: Iterable[LayerWeight],
+    batch: Inputs,
+    *,
+    fixed: Container[str] = (),
+) -> list[str]:
     """Correct ``compressed`` in place on one batch, layer after layer; returns the names of the tensors changed.
 
-    Batch norms: mean += mean_compressed - mean_original; variance *= their ratio. Biases of compressed layers that no
-    batch norm follows at once have none to correct them: the difference of the layers' mean outputs is taken off.
+    Batch norms: mean and variance of what they give are the original's again. Biases of compressed layers: the
+    difference of the layers' mean outputs is taken off. What runs more than once has no one mean and is left alone, as
+    are tensors named ``fixed``.
     """
     mask = attention_mask(batch)
     wanted = {layer.module for layer in layers if layer.module is not None and layer.kind != "embedding"}
-    norms = set(batch_norms(original))
-    biased = {name for name in wanted if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter)}
+    norms = {name for name in batch_norms(original) if not any(f"{name}.{own}" in fixed for own in RUNNING)}
+    biased = {
+        name
+        for name in wanted
+        if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter) and f"{name}.bias" not in fixed
+    }
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    runs: Counter[str] = Counter()
     changed: list[str] = []
 
+    def remember(name: str, values: tuple[torch.Tensor, torch.Tensor]) -> None:
+        runs[name] += 1
+        seen[name] = values
+        if runs[name] > 1:
+            del seen[name]
+
     def remember_norm(name: str) -> Any:
-        return lambda module, args: seen.__setitem__(name, channel_moments(args[0]))
+        return lambda module, args: remember(name, channel_moments(args[0]))
 
     def remember_output(name: str) -> Any:
-        return lambda module, args, out: seen.__setitem__(name, (output_mean(module, out, mask), torch.empty(0)))
+        return lambda module, args, out: remember(name, (output_mean(module, out, mask), torch.empty(0)))
 
     def correct_norm(name: str) -> Any:
         def hook(module: _BatchNorm, args: Any) -> None:
@@ -74,10 +97,12 @@ def repair(original: nn.Module, compressed: nn.Module, layers: Iterable[LayerWei
             mean_before, variance_before = seen[name]
             assert module.running_mean is not None
             assert module.running_var is not None
-            module.running_mean += (mean - mean_before).to(module.running_mean)
-            ratio = (variance / variance_before.clamp(min=1e-12)).clamp(*VARIANCE_RANGE)
-            module.running_var *= ratio.to(module.running_var)
-            changed.extend((f"{name}.running_mean", f"{name}.running_var"))
+            ratio = ((variance + CONSTANT) / (variance_before + CONSTANT)).clamp(*VARIANCE_RANGE)
+            # (x - mean) / deviation is to be what it was; the mean on these inputs need not be the running one.
+            gap = (mean_before - module.running_mean) * ratio.sqrt()
+            module.running_mean.copy_(mean - gap)
+            module.running_var.copy_(((module.running_var + module.eps) * ratio - module.eps).clamp(min=0))
+            changed.extend(f"{name}.{own}" for own in RUNNING)
 
         return hook
 

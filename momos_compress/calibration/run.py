@@ -33,6 +33,7 @@ from momos_compress.mosaic import Mosaic, MosaicBuilder
 from momos_compress.motifs import default_method, fit
 from momos_compress.plan import Plan
 from momos_compress.scales import encode_scales, scale_values
+from momos_compress.select import EXCLUDED
 from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
@@ -65,6 +66,15 @@ class Calibrated:
     mosaic: Mosaic
     replaced: dict[str, torch.Tensor]
     warnings: tuple[str, ...]
+
+
+def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
+    """MomosError that names a weight with a NaN or infinity: a network with one computes nothing to calibrate on."""
+    for info in work.selection.chosen:
+        try:
+            check_finite(checkpoint.read(info.name).reshape(-1).float(), 0, info.shape)
+        except MomosError as error:
+            raise MomosError(f"{info.name} {list(info.shape)}: {error}") from error
 
 
 def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell) -> CalibrationData:
@@ -159,6 +169,7 @@ class _Run:
         self.infos = {info.name: info for info in work.selection.chosen}
         self.compressed = copy.deepcopy(model)
         self.damped: dict[str, float] = {}
+        self.beside = _changeable(model, work)
         self.fits = self._layer_fits()
 
     def fit(self) -> Calibrated:
@@ -204,7 +215,7 @@ class _Run:
     def _layer_fits(self) -> list[LayerFit]:
         fits, s = [], self.settings.s
         for layer in self.layers:
-            weight = self._weight(layer.parameter)
+            weight = self.checkpoint.read(layer.parameter)
             matrix = layer.layout.matrix(weight.float())
             scales = encode_scales(matrix.square().mean(dim=1).sqrt())
             targets = normalised(weight, layer.layout, scales, layer.groups, s)
@@ -218,14 +229,6 @@ class _Run:
             fits.append(LayerFit(layer.parameter, layer.layout, scales, targets, weights, correlated))
         _weigh(fits, self.layers, self.statistics)
         return fits
-
-    def _weight(self, name: str) -> torch.Tensor:
-        weight = self.checkpoint.read(name)
-        try:
-            check_finite(weight.reshape(-1).float(), 0, tuple(weight.shape))
-        except MomosError as error:
-            raise MomosError(f"{name} {list(weight.shape)}: {error}") from error
-        return weight
 
     def _fitter(self) -> Fitter:
         settings, s = self.settings, self.settings.s
@@ -268,6 +271,7 @@ class _Run:
         self.compressed.load_state_dict(self.model.state_dict())
         parameters = dict(self.compressed.named_parameters(remove_duplicate=False))
         own = {layer.parameter: layer.own_name for layer in self.layers}
+        self.compressed.train().eval()  # some networks keep what they computed of weights until they train again
         with torch.no_grad():
             for layer in self.fits:
                 shape = self.infos[layer.name].shape
@@ -277,7 +281,8 @@ class _Run:
         few = next(iter(self.data.batches(2)))
         count = min(samples_at_once(self.model, to_device(few, self.device)), self.data.samples, 1024)
         batch = next(iter(self.data.batches(max(2, count))))
-        return set(repair(self.model, self.compressed, self.layers, to_device(batch, self.device)))
+        fixed = set(self.model.state_dict()) - self.beside
+        return set(repair(self.model, self.compressed, self.layers, to_device(batch, self.device), fixed=fixed))
 
     def _retarget(self) -> None:
         """What the original layer computes of its own inputs, out of the inputs that it has now: least squares."""
@@ -315,8 +320,7 @@ class _Run:
     def _tune(self) -> set[str]:
         samples = self._affordable(TUNING_PRODUCTS, 3)
         epochs = min(TUNING_EPOCHS, TUNING_PRODUCTS // max(1, 3 * self.statistics.products * samples))
-        taken = {layer.own_name for layer in self.layers}
-        kept = [name for name, tensor in self.model.named_parameters() if name not in taken]
+        kept = [name for name, tensor in self.model.named_parameters() if name in self.beside and tensor.ndim < 2]
         batches = list(self.data.batches(self.at_once, samples))
         count = sum(map(batch_length, batches)) * epochs
         tuned = tune(
@@ -332,10 +336,16 @@ class _Run:
         return set(tuned)
 
     def _replaced(self, changed: set[str]) -> dict[str, torch.Tensor]:
-        state = self.compressed.state_dict()
+        # By identity: the network may have other names for the same tensors than the file.
+        state = self.compressed.state_dict(keep_vars=True)
+        ids = {id(state[name]) for name in changed}
         names = own_names(self.model, self.work.selection.left_out)
         dtypes = {info.name: info.dtype for info in self.checkpoint.tensors.infos}
-        return {name: state[own].detach().cpu().to(dtypes[name]) for name, own in names.items() if own in changed}
+        return {
+            name: state[own].detach().cpu().to(dtypes[name])
+            for name, own in names.items()
+            if own in state and id(state[own]) in ids
+        }
 
     def _warnings(self) -> tuple[str, ...]:
         out = list(self.data.warnings)
@@ -355,6 +365,14 @@ def _passes(fitter: Fitter) -> tuple[int, int]:
     pairs = fitter.blocks * (k if k <= ALL_MOTIFS else 4 * CANDIDATES)
     passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
     return passes, max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
+
+
+def _changeable(model: nn.Module, work: Plan) -> set[str]:
+    """Names, in the network, of what is stored beside the mosaic, but for what the user excluded."""
+    state, left_out = model.state_dict(keep_vars=True), work.selection.left_out
+    own = own_names(model, [name for name, reason in left_out.items() if reason != EXCLUDED])
+    ids = {id(state[name]) for name in own.values() if name in state}
+    return {name for name, tensor in state.items() if id(tensor) in ids}
 
 
 def _some(names: Sequence[str]) -> str:

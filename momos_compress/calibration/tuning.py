@@ -46,17 +46,18 @@ def tune(
     Adam with a cosine schedule; batch norms keep their running statistics. A loss that is not lower afterwards on the
     same inputs undoes it all.
     """
-    parameters = dict(compressed.named_parameters())
+    parameters = dict(compressed.named_parameters(remove_duplicate=False))
     chosen = [name for name in kept if name in parameters]
     if not chosen or epochs < 1:
         return []
     before = {name: parameters[name].detach().clone() for name in chosen}
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in before)
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    unique = {id(parameters[name]): parameters[name].requires_grad_(True) for name in chosen}
     with torch.inference_mode():
         targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
     start = _loss(compressed, batches, targets, device)
-    optimiser = torch.optim.Adam([parameters[name] for name in chosen], lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam(unique.values(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
@@ -64,6 +65,8 @@ def tune(
             inputs = to_device(batches[i], device)
             out = forward(compressed, inputs)
             loss = output_loss(out, targets[i].clone().to(device), attention_mask(inputs))
+            if not loss.requires_grad:  # the outputs depend on none of them
+                return []
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -74,7 +77,7 @@ def tune(
             for name, value in before.items():
                 parameters[name].copy_(value)
         return []
-    return chosen
+    return [name for name in chosen if not torch.equal(parameters[name], before[name])]
 
 
 def _loss(model: nn.Module, batches: Sequence[Inputs], targets: Sequence[torch.Tensor], device: str) -> float:
