@@ -7,6 +7,7 @@ import numpy as np
 
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import CODEBOOK_DTYPES
+from momos_compress.motifs import HESSIAN
 from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan
@@ -14,13 +15,15 @@ from momos_compress.stages import peak_memory_bytes
 
 HEADER_BYTES_PER_TENSOR = {"packed": 150, "ans": 12}
 """Beside 1,000 bytes for the file; a bundle's table is deflated."""
+CALIBRATED_PASSES = 24
+"""Searches of all blocks in a calibrated fit; running the network comes on top and is not foreseen."""
 TYPICAL_ITERATIONS = 5
 """k-means from ``seed_motifs`` ended after 3 to 7 iterations on every checkpoint measured."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Rough figures; the time is for fitting and assigning."""
+    """Rough figures; the time is for fitting and assigning, without the calibration's runs of the network."""
 
     file_bytes: int
     ratio: float
@@ -32,7 +35,7 @@ class Estimate:
 def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
     settings, s = work.settings, work.settings.s
-    codebook = work.k * s * CODEBOOK_DTYPES[str(settings.codebook_dtype)].itemsize
+    codebook = work.k * s * CODEBOOK_DTYPES[settings.codebook_dtype or "int8"].itemsize
     indices = packed_bytes(work.blocks, index_bits(work.k))
     rest = sum(
         info.values * (2 if settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
@@ -56,6 +59,8 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     search(trial)
     per_block = (time.perf_counter() - start) / len(trial) * work.k / len(motifs)
     searches = work.blocks + (0 if settings.method == "random" else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    if settings.method == HESSIAN:
+        searches += work.blocks * CALIBRATED_PASSES
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28
     return Estimate(
