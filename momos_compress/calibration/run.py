@@ -45,7 +45,7 @@ PAIRS = 2 * 10**11
 SHIFT = 0.5
 """How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
 the layers before take their part of the way themselves."""
-TUNING_EPOCHS = 10
+TUNING_EPOCHS = 4
 GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
 ROUND_PRODUCTS = 2 * 10**12
 TUNING_PRODUCTS = 5 * 10**12
