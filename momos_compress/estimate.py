@@ -32,23 +32,23 @@ class Estimate:
     peak_memory_bytes: int
 
 
+def bytes_beside(checkpoint: Checkpoint, work: Plan) -> int:
+    """About what a file holds beside motifs and mosaic: tensors passed through, and the header."""
+    rest = sum(
+        info.values * (2 if work.settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
+        for info in checkpoint.tensors.infos
+        if info.name in work.selection.left_out
+    )
+    header = HEADER_BYTES_PER_TENSOR[work.settings.coding or "ans"] * len(checkpoint.tensors.infos)
+    return rest + 1000 + header
+
+
 def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
     settings, s = work.settings, work.settings.s
     codebook = work.k * s * CODEBOOK_DTYPES[settings.codebook_dtype or "int8"].itemsize
     indices = packed_bytes(work.blocks, index_bits(work.k))
-    rest = sum(
-        info.values * (2 if settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
-        for info in checkpoint.tensors.infos
-        if info.name in work.selection.left_out
-    )
-    file_bytes = (
-        codebook
-        + indices
-        + rest
-        + 1000
-        + HEADER_BYTES_PER_TENSOR[settings.coding or "ans"] * len(checkpoint.tensors.infos)
-    )
+    file_bytes = codebook + indices + bytes_beside(checkpoint, work)
     rng = np.random.default_rng(settings.seed)
     motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
     trial = rng.standard_normal((4096, s), dtype=np.float32)

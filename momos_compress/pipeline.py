@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,8 +27,29 @@ from momos_compress.settings import Settings
 from momos_compress.stages import Stages
 from momos_compress.writer import write_container
 
+if TYPE_CHECKING:
+    from momos_compress.calibration.data import CalibrationData
+
 Progress = Callable[[str, int, int], None]
 """Told the stage, what has been done since the last call, and how much there is in all; units are the stage's own."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checkpoint's network on its device, and the inputs it is calibrated on, ready for several runs."""
+
+    model: torch.nn.Module
+    data: "CalibrationData"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
+
+    mosaic: Mosaic
+    replaced: Mapping[str, torch.Tensor]
+    calibration: str
+    warnings: tuple[str, ...]
 
 
 def compress(
@@ -38,11 +60,13 @@ def compress(
     data: str | None = None,
     stages: Stages | None = None,
     progress: Progress | None = None,
+    fitted: Fitted | None = None,
 ) -> Report:
     """Project a checkpoint onto motifs and write the container; returns what it did, measured on the written file.
 
     data: labelled images on which accuracy is measured before and after (see ``evaluate``).
     stages: where times and memory are collected, with what the caller has timed already (such as loading).
+    fitted: what ``fit_checkpoint`` gave for these very settings, where that has been done.
     """
     tell: Progress = progress or (lambda stage, done, total: None)
     path = output_path(checkpoint, output)
@@ -65,7 +89,8 @@ def compress(
         with stages.stage("complexity of baseline"):
             random = (tensor for _, tensor in baseline_tensors(checkpoint, baseline))
             bits_baseline = sign_bdm(_counted(random, "complexity of baseline", work.parameters, tell))
-    fitted = _fit(checkpoint, work, path, stages, tell)
+    if fitted is None:
+        fitted = fit_checkpoint(checkpoint, work, path.parent, stages=stages, tell=tell)
     mosaic = fitted.mosaic
     with stages.stage("write"):
         stored, kept = stored_tensors(
@@ -167,32 +192,37 @@ def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Prog
         tell(stage, tensor.numel(), total)
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
-
-    mosaic: Mosaic
-    replaced: Mapping[str, torch.Tensor]
-    calibration: str
-    warnings: tuple[str, ...]
-
-
-def _fit(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> _Fitted:
+def fit_checkpoint(
+    checkpoint: Checkpoint,
+    work: Plan,
+    spool_directory: Path | None,
+    *,
+    prepared: Prepared | None = None,
+    stages: Stages | None = None,
+    tell: Progress,
+) -> Fitted:
+    """Motifs and mosaic of a plan; ``prepared`` where network and calibration inputs are there already."""
+    stages = stages or Stages()
     if work.settings.method != HESSIAN:
-        mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
-        return _Fitted(mosaic, {}, "none: the weights alone", ())
+        mosaic = _fit_and_project(checkpoint, work, spool_directory, stages, tell)
+        return Fitted(mosaic, {}, "none: the weights alone", ())
     from momos_compress.calibration.run import calibration_inputs, check_weights, fit_calibrated
 
-    with stages.stage("load network"):
-        check_weights(checkpoint, work)
-        model = model_of(checkpoint, device=work.settings.device)
-    with stages.stage("inputs"):
-        data = calibration_inputs(checkpoint, work, model, tell=tell)
-    fitted = fit_calibrated(checkpoint, work, model, data, spool_directory=path.parent, stages=stages, tell=tell)
-    return _Fitted(fitted.mosaic, fitted.replaced, data.description, fitted.warnings)
+    if prepared is None:
+        with stages.stage("load network"):
+            check_weights(checkpoint, work)
+            model = model_of(checkpoint, device=work.settings.device)
+        with stages.stage("inputs"):
+            prepared = Prepared(model, calibration_inputs(checkpoint, work, model, tell=tell))
+    fitted = fit_calibrated(
+        checkpoint, work, prepared.model, prepared.data, spool_directory=spool_directory, stages=stages, tell=tell
+    )
+    return Fitted(fitted.mosaic, fitted.replaced, prepared.data.description, fitted.warnings)
 
 
-def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> Mosaic:
+def _fit_and_project(
+    checkpoint: Checkpoint, work: Plan, spool_directory: Path | None, stages: Stages, tell: Progress
+) -> Mosaic:
     settings, chosen, total = work.settings, work.selection.chosen, work.blocks
     paper, device = settings.protocol == "paper", clustering_device(settings.device)
     with stages.stage("sample"):
@@ -226,7 +256,7 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             keep_unused=paper,
             ties="lowest" if paper else "any",
             device=device,
-            spool_directory=path.parent,
+            spool_directory=spool_directory,
             energy=energy,
             sampled_blocks=len(blocks),
             progress=lambda done: tell("assign", done, total),

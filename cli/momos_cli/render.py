@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from momos_compress.architecture import Architecture
+from momos_compress.budget import BudgetReport
 from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
 from momos_compress.inspection import mosaic_bytes
@@ -75,6 +76,30 @@ def show_report(report: Report) -> None:
 
 def _mosaic(size: int, blocks: int) -> str:
     return f"{binary_size(size)}, {8 * size / max(1, blocks):.2f} bits a block"
+
+
+def show_points(found: BudgetReport) -> None:
+    """The settings that a search for a budget tried; the chosen ones are marked."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", "error", "time"):
+        table.add_column(column, justify="right")
+    for number, point in enumerate(found.points):
+        table.add_row(
+            "*" if number == found.chosen else "",
+            str(point.s),
+            f"{point.k:,}",
+            f"{point.rate_weight:g}",
+            f"{point.file_bytes:,}",
+            f"{point.ratio:.2f}",
+            "" if point.drop is None else f"{point.drop:.2f}",
+            "" if point.error is None else f"{point.error:.4g}",
+            duration(point.seconds),
+            style=None if point.met else "dim",
+        )
+    console.print()
+    console.print(table)
+    if found.measured is not None:
+        console.print(f"drop: points of {found.measured}")
 
 
 def _motifs(report: Report) -> str:

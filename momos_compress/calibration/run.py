@@ -11,7 +11,7 @@ from torch import nn
 
 from momos_compress.accuracy import preprocessing
 from momos_compress.blocks import check_finite
-from momos_compress.calibration.data import CalibrationData, open_calibration
+from momos_compress.calibration.data import CalibrationData, count_samples, open_calibration
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.inputs import batch_length, to_device
 from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
@@ -77,12 +77,27 @@ def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
             raise MomosError(f"{info.name} {list(info.shape)}: {error}") from error
 
 
-def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell) -> CalibrationData:
-    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics."""
+def calibration_inputs(
+    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell, held_out: int = 0
+) -> CalibrationData:
+    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics.
+
+    held_out: so many further samples are kept apart, to measure on; of data at most a third of what there is.
+    """
     settings = work.settings
     if settings.calibrate != SYNTHETIC:
+        name = str(settings.calibrate)
+        if held_out:
+            there = count_samples(name, model, source=checkpoint.source)
+            spare = there - (settings.samples or 0)
+            held_out = max(1, min(held_out, there // 3, spare))
         return open_calibration(
-            str(settings.calibrate), model, samples=settings.samples, seed=settings.seed, source=checkpoint.source
+            name,
+            model,
+            samples=settings.samples,
+            seed=settings.seed,
+            source=checkpoint.source,
+            held_out=held_out,
         )
     if not hasattr(model, "pretrained_cfg"):
         raise MomosError(
@@ -93,18 +108,23 @@ def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, 
     one = products_of(model, torch.zeros(1, *shape, device=str(settings.device)))
     steps = max(SYNTHETIC_STEPS // 3, min(SYNTHETIC_STEPS, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * wanted)))
     count = wanted if settings.samples else max(16, min(wanted, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * steps)))
+    apart = min(held_out, max(16, count // 2))
     images = synthetic_images(
         model,
         shape,
-        count=count,
+        count=count + apart,
         steps=steps,
         batch=min(SYNTHETIC_BATCH, count),
         seed=settings.seed,
         device=str(settings.device),
-        progress=lambda done: tell("synthetic inputs", done, count * steps),
+        progress=lambda done: tell("synthetic inputs", done, (count + apart) * steps),
     )
-    description = f"{count:,} synthetic images from the statistics of batch norms"
-    return CalibrationData(description, count, (), lambda start, stop: images[start:stop])
+    kind = "synthetic images from the statistics of batch norms"
+    rest = images[count:]
+    further = CalibrationData(f"{apart:,} further {kind}", apart, (), lambda start, stop: rest[start:stop])
+    return CalibrationData(
+        f"{count:,} {kind}", count, (), lambda start, stop: images[start:stop], further if apart else None
+    )
 
 
 def fit_calibrated(
