@@ -43,7 +43,7 @@ class Settings:
     coding: Coding | None = None
     calibrate: str | None = None
     samples: int | None = None
-    rate_weight: float = 1.0
+    rate_weight: float = 3.0
 
 
 Measure = Literal["sign", "windowed", "matrix", "qubd"]

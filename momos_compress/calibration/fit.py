@@ -198,7 +198,7 @@ class Fitter:
             progress(layer.indices.numel())
         # At high rates the distortion of k motifs falls as k^(-2/s), so a bit a block takes 2 ln 2 / s of it away.
         slope = 2 * math.log(2) / self.codebook.shape[1]
-        self.price = self.rate_weight * slope * self.distortion() / max(self.blocks, 1)
+        self.price = self.rate_weight * slope * self._typical_distortion()
         self._count()
 
     def improve(self, progress: Callable[[int], None], *, codebook: bool = True) -> None:
@@ -217,12 +217,25 @@ class Fitter:
 
     def distortion(self) -> float:
         """J without its rate."""
-        total = 0.0
+        return sum(float(self._row_costs(layer).double().sum()) for layer in self.layers)
+
+    def _row_costs(self, layer: LayerFit) -> torch.Tensor:
+        error = (layer.targets - layer.decoded(self.codebook.cpu())).to(self.device)
+        return (self._times_moments(layer, error) * error).sum(dim=2) * layer.weights.to(self.device)
+
+    def _typical_distortion(self) -> float:
+        """Geometric mean over all blocks of their row's mean share of J.
+
+        Where every bit buys as much as any other all blocks have the same share, and at the same rate in all it is this
+        mean (reverse water-filling); the arithmetic one would be that of the few rows that matter most.
+        """
+        logs, count = 0.0, 0
         for layer in self.layers:
-            error = (layer.targets - layer.decoded(self.codebook.cpu())).to(self.device)
-            cost = (self._times_moments(layer, error) * error).sum(dim=2) * layer.weights.to(self.device)
-            total += float(cost.double().sum())
-        return total
+            cost = self._row_costs(layer).double() / (layer.targets.shape[2] // self.codebook.shape[1])
+            real = cost[cost > 0]
+            blocks = layer.targets.shape[2] // self.codebook.shape[1]
+            logs, count = logs + float(real.log().sum()) * blocks, count + real.numel() * blocks
+        return math.exp(logs / count) if count else 0.0
 
     def usage(self) -> torch.Tensor:
         """Blocks of each motif: (k,)."""
