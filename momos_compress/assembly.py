@@ -1,55 +1,120 @@
 """What a compressed file will hold: the stored tensors and the recipe."""
 
 import importlib.metadata
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import IO
 
 import torch
 
+from momos_compress import affine8
+from momos_compress.blocks import CHUNK_VALUES
 from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.container import CODEBOOK, SCALES, CompressedTensor, Recipe
-from momos_compress.mosaic import Mosaic
+from momos_compress.container import CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe
+from momos_compress.entropy_coding import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
+from momos_compress.mosaic import Mosaic, spool_out
 from momos_compress.packing import index_bits, pack
 from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
+from momos_compress.settings import Coding
 from momos_compress.writer import StoredTensor, tensor_data
+
+SPOOLED_FROM = 2**26
+"""Bytes of coded indices that are kept in memory until they are written; more go to a temporary file."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The own dtypes of tensors stored beside the mosaic in fewer bits: as F16, and in a byte a value."""
+
+    cast: dict[str, torch.dtype]
+    affine8: dict[str, torch.dtype]
 
 
 def stored_tensors(
-    checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, replaced: Mapping[str, torch.Tensor]
-) -> tuple[list[StoredTensor], dict[str, torch.dtype]]:
-    """Everything the file will hold, and the original dtypes of what is stored in half precision.
+    checkpoint: Checkpoint,
+    work: Plan,
+    mosaic: Mosaic,
+    coding: Coding = "packed",
+    *,
+    replaced: Mapping[str, torch.Tensor] | None = None,
+    spool_directory: Path | None = None,
+) -> tuple[list[StoredTensor], Kept]:
+    """Everything the file will hold, and the original dtypes of what is stored in fewer bits.
 
-    replaced: tensors stored beside the mosaic that are no longer the checkpoint's own.
+    replaced: tensors stored beside the mosaic that are no longer the checkpoint's own. spool_directory: where coded
+    indices wait to be written, if they are many.
     """
 
     def read(name: str) -> torch.Tensor:
-        return replaced[name] if name in replaced else checkpoint.read(name)
+        return replaced[name] if replaced is not None and name in replaced else checkpoint.read(name)
 
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
-    for tensor in mosaic.tensors:
-        shape = (tensor.stored_bytes(mosaic.k),)
-        stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
-    cast: dict[str, torch.dtype] = {}
+    if _coding_of(mosaic, coding) == "ans":
+        stored += _coded(mosaic, spool_directory)
+    else:
+        for tensor in mosaic.tensors:
+            shape = (tensor.guarded(tensor.packed_bytes(mosaic.k)),)
+            stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
+    kept = Kept({}, {})
+    eight_bits = coding == "ans" and work.settings.passthrough == "auto"
+    # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
+    eight_bits &= not any(info.dtype == torch.uint8 for info in checkpoint.tensors.infos)
     for info in checkpoint.tensors.infos:
-        if info.name in work.selection.left_out:
-            dtype = stored_dtype(read(info.name), work.settings.passthrough)
-            if dtype == torch.float16:
-                cast[info.name] = info.dtype
-            stored.append(_passed_through(read, info, dtype))
-    return stored, cast
+        if info.name not in work.selection.left_out:
+            continue
+        own = read(info.name)
+        codes = affine8.encode(own) if eight_bits and info.dtype in affine8.DTYPES else None
+        dtype = stored_dtype(own, work.settings.passthrough)
+        if codes is not None:
+            kept.affine8[info.name] = info.dtype
+            stored.append(_in_memory(info.name, codes))
+            continue
+        if dtype == torch.float16:
+            kept.cast[info.name] = info.dtype
+        stored.append(_passed_through(read, info, dtype))
+    return stored, kept
 
 
 def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
     """The stored form of one parameter's indices, guard byte included (docs/format.md)."""
-    bits, written = index_bits(mosaic.k), 0
+    bits, size = index_bits(mosaic.k), tensor.packed_bytes(mosaic.k)
     for indices in mosaic.indices(tensor):
-        part = pack(indices, bits)
-        written += len(part)
-        yield part
-    yield bytes(tensor.stored_bytes(mosaic.k) - written)
+        yield pack(indices, bits)
+    yield bytes(tensor.guarded(size) - size)
+
+
+def _coding_of(mosaic: Mosaic, asked: Coding) -> Coding:
+    """One motif has nothing to tell apart, and too many leave a model's 24 bits no room: both are packed."""
+    return asked if 2 <= mosaic.k <= MAX_ANS_MOTIFS else "packed"
+
+
+def _coded(mosaic: Mosaic, spool_directory: Path | None) -> list[StoredTensor]:
+    """The counts and one stream a parameter: their lengths are known once they are coded."""
+    counts = store_counts(mosaic.usage)
+    model = IndexModel(read_counts(counts, mosaic.k))
+    stored = [StoredTensor(COUNTS, torch.uint8, (len(counts),), lambda: [counts])]
+    directory = None if spool_directory is None else str(spool_directory)
+    spool = tempfile.SpooledTemporaryFile(SPOOLED_FROM, dir=directory)  # noqa: SIM115  the tensors keep it
+    offset = 0
+    for tensor in mosaic.tensors:
+        data = model.encode(mosaic.indices(tensor, backwards=True), tensor.blocks)
+        data = data.ljust(tensor.guarded(len(data)), b"\0")
+        spool_out(spool, data)
+        stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), partial(_spooled, spool, offset, len(data))))
+        offset += len(data)
+    return stored
+
+
+def _spooled(spool: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
+    for start in range(0, size, CHUNK_VALUES):
+        spool.seek(offset + start)
+        yield spool.read(min(CHUNK_VALUES, size - start))
 
 
 def _in_memory(name: str, tensor: torch.Tensor) -> StoredTensor:
@@ -60,7 +125,13 @@ def _passed_through(read: Callable[[str], torch.Tensor], info: TensorInfo, dtype
     return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(read(info.name).to(dtype))])
 
 
-def recipe_of(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[str, torch.dtype]) -> Recipe:
+def recipe_of(
+    checkpoint: Checkpoint,
+    work: Plan,
+    mosaic: Mosaic,
+    kept: Kept,
+    coding: Coding = "packed",
+) -> Recipe:
     """The recipe of a projected checkpoint (docs/format.md)."""
     settings = work.settings
     extra = {
@@ -81,8 +152,10 @@ def recipe_of(checkpoint: Checkpoint, work: Plan, mosaic: Mosaic, cast: Mapping[
         distortion=mosaic.distortion,
         energy=mosaic.energy,
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
-        cast=cast,
+        cast=kept.cast,
+        affine8=kept.affine8,
         aliases=checkpoint.tensors.aliases,
         extra=extra,
         codebook_step=mosaic.step,
+        coding=_coding_of(mosaic, coding),
     )

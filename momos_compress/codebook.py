@@ -15,7 +15,7 @@ CODEBOOK_DTYPES = {
 _LARGEST = 127
 
 
-EIGHT_BIT_LOSS = 0.01
+EIGHT_BIT_LOSS = 0.02
 """int8 is the smallest dtype worth its bytes where rounding motifs adds at most this share to the error."""
 _TRIED = 4096
 

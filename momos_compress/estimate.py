@@ -7,19 +7,23 @@ import numpy as np
 
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import CODEBOOK_DTYPES
+from momos_compress.motifs import HESSIAN
 from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan
 from momos_compress.stages import peak_memory_bytes
 
-HEADER_BYTES_PER_TENSOR = 150
+HEADER_BYTES_PER_TENSOR = {"packed": 150, "ans": 12}
+"""Beside 1,000 bytes for the file; a bundle's table is deflated."""
+CALIBRATED_PASSES = 24
+"""Searches of all blocks in a calibrated fit; running the network comes on top and is not foreseen."""
 TYPICAL_ITERATIONS = 5
 """k-means from ``seed_motifs`` ended after 3 to 7 iterations on every checkpoint measured."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Rough figures; the time is for fitting and assigning."""
+    """Rough figures; the time is for fitting and assigning, without the calibration's runs of the network."""
 
     file_bytes: int
     ratio: float
@@ -28,17 +32,23 @@ class Estimate:
     peak_memory_bytes: int
 
 
-def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
-    """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
-    settings, s = work.settings, work.settings.s
-    codebook = work.k * s * CODEBOOK_DTYPES[str(settings.codebook_dtype)].itemsize
-    indices = packed_bytes(work.blocks, index_bits(work.k))
+def bytes_beside(checkpoint: Checkpoint, work: Plan) -> int:
+    """About what a file holds beside motifs and mosaic: tensors passed through, and the header."""
     rest = sum(
-        info.values * (2 if settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
+        info.values * (2 if work.settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
         for info in checkpoint.tensors.infos
         if info.name in work.selection.left_out
     )
-    file_bytes = codebook + indices + rest + 1000 + HEADER_BYTES_PER_TENSOR * len(checkpoint.tensors.infos)
+    header = HEADER_BYTES_PER_TENSOR[work.settings.coding or "ans"] * len(checkpoint.tensors.infos)
+    return rest + 1000 + header
+
+
+def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
+    """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
+    settings, s = work.settings, work.settings.s
+    codebook = work.k * s * CODEBOOK_DTYPES[settings.codebook_dtype or "int8"].itemsize
+    indices = packed_bytes(work.blocks, index_bits(work.k))
+    file_bytes = codebook + indices + bytes_beside(checkpoint, work)
     rng = np.random.default_rng(settings.seed)
     motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
     trial = rng.standard_normal((4096, s), dtype=np.float32)
@@ -49,6 +59,8 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     search(trial)
     per_block = (time.perf_counter() - start) / len(trial) * work.k / len(motifs)
     searches = work.blocks + (0 if settings.method == "random" else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    if settings.method == HESSIAN:
+        searches += work.blocks * CALIBRATED_PASSES
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28
     return Estimate(

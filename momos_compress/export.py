@@ -19,10 +19,8 @@ def export_dense(source: str | Path, path: Path) -> int:
     names = [name for name in file if name not in file.recipe.aliases]
 
     def stored(name: str) -> StoredTensor:
-        tensor = file.recipe.tensors.get(name)
-        entry = file.entries[name]
-        dtype = tensor.dtype if tensor else file.recipe.cast.get(name, entry.torch_dtype)
-        return StoredTensor(name, dtype, tensor.shape if tensor else entry.shape, lambda: [tensor_data(file.get(name))])
+        dtype, shape = file.recipe.own(name, file.entries[name])
+        return StoredTensor(name, dtype, shape, lambda: [tensor_data(file.get(name))])
 
     architecture = architecture_of(file)
     metadata = {"format": "pt"}  # transformers asks for this entry

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from momos_compress.container import dtype_name
+from momos_compress.container import COUNTS, dtype_name
 from momos_compress.reader import MomosFile
 
 
@@ -12,19 +12,25 @@ def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
     formats = [name for name in file.entries if name in file.recipe.reserved]
     for name in (*formats, *(name for name in file if name not in file.recipe.aliases)):
         entry, tensor = file.entries[name], file.recipe.tensors.get(name)
-        own = file.recipe.cast.get(name, entry.torch_dtype)
+        dtype, shape = file.recipe.own(name, entry)
         rows.append(
             {
                 "name": name,
-                "shape": list(tensor.shape if tensor else entry.shape),
-                "dtype": dtype_name(tensor.dtype if tensor else own),
-                "stored": "mosaic" if tensor else entry.dtype,
+                "shape": list(shape),
+                "dtype": dtype_name(dtype),
+                "stored": "mosaic" if tensor else "affine8" if name in file.recipe.affine8 else entry.dtype,
                 "bytes": entry.nbytes,
                 "blocks": tensor.blocks if tensor else None,
                 "distortion": tensor.distortion if tensor else None,
             }
         )
     return rows
+
+
+def mosaic_bytes(file: MomosFile) -> int:
+    """Size of the stored indices, with the counts that decode them."""
+    own = {COUNTS} & file.recipe.reserved
+    return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
 
 
 def describe(file: MomosFile) -> dict[str, Any]:
@@ -36,6 +42,9 @@ def describe(file: MomosFile) -> dict[str, Any]:
         "s": recipe.s,
         "k": recipe.k,
         "blocks": recipe.blocks,
+        "features": list(recipe.features),
+        "mosaic_bytes": mosaic_bytes(file),
+        "index_bits_per_block": 8 * mosaic_bytes(file) / recipe.blocks if recipe.blocks else 0.0,
         "relative_distortion": recipe.distortion / recipe.energy if recipe.energy else 0.0,
         **recipe.extra,
         "aliases": dict(recipe.aliases),

@@ -67,10 +67,20 @@ class Mosaic:
         """Sum of squared differences over the real values."""
         return sum(tensor.distortion for tensor in self.tensors)
 
-    def indices(self, tensor: CompressedTensor) -> Iterator[np.ndarray]:
-        """The indices of one parameter, most used motif first, in pieces whose lengths but the last divide by 8."""
+    @property
+    def entropy(self) -> float:
+        """Entropy of the index of a block in bits: what a block takes at least, all blocks under one model."""
+        used = self.usage[self.usage > 0] / max(1, self.blocks)
+        return abs(float(used @ np.log2(used)))
+
+    def indices(self, tensor: CompressedTensor, *, backwards: bool = False) -> Iterator[np.ndarray]:
+        """The indices of one parameter, most used motif first, in pieces; all but the last are of a multiple of 8.
+
+        backwards: the last piece first.
+        """
         width, step = self._order.itemsize, CHUNK_VALUES
-        for start in range(tensor.first_block, tensor.end_block, step):
+        starts = range(tensor.first_block, tensor.end_block, step)
+        for start in reversed(starts) if backwards else starts:
             count = min(step, tensor.end_block - start)
             self._spool.seek(start * width)
             raw = np.frombuffer(self._spool.read(count * width), dtype=self._order.dtype)
@@ -79,13 +89,15 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Rows:
-    """A tensor cut by rows, and the codes of its rows' scales (rows,) uint8."""
+    """A tensor cut by rows, and the codes of its rows' scales (rows,) uint8, where they are scaled."""
 
     layout: Layout
-    scales: torch.Tensor
+    scales: torch.Tensor | None = None
 
-    def factors(self, values: int, s: int, first: int, count: int) -> np.ndarray:
+    def factors(self, values: int, s: int, first: int, count: int) -> np.ndarray | None:
         """The scale of each of ``count`` blocks from block ``first`` on: (count, 1)."""
+        if self.scales is None:
+            return None
         blocks = self.layout.row_blocks(values, s)
         part = scale_values(self.scales[first // blocks : (first + count) // blocks]).numpy()
         return np.repeat(part, blocks)[:, None]
@@ -107,6 +119,16 @@ def find_rows(checkpoint: Checkpoint, chosen: tuple[TensorInfo, ...], s: int) ->
 
 def _layout(rows: Mapping[str, Rows], info: TensorInfo) -> Layout:
     return rows[info.name].layout if info.name in rows else FLAT
+
+
+def spool_out(spool: IO[bytes], data: bytes) -> None:
+    """Write to a temporary file; MomosError where there is no room."""
+    try:
+        spool.write(data)
+    except OSError as error:
+        raise MomosError(
+            f"no room for the mosaic beside the output file: {error.strerror}; free some or use -o"
+        ) from error
 
 
 class MosaicBuilder:
@@ -146,12 +168,7 @@ class MosaicBuilder:
                 raise ValueError(f"{info.name}: scales {scales.dtype} {tuple(scales.shape)} for {layout}")
             self._scales.append(scales.cpu())
         self.usage += np.bincount(indices, minlength=len(self.usage))
-        try:
-            self._spool.write(indices.astype(self._width).tobytes())
-        except OSError as error:
-            raise MomosError(
-                f"no room for the mosaic beside the output file: {error.strerror}; free some or use -o"
-            ) from error
+        spool_out(self._spool, indices.astype(self._width).tobytes())
         self._tensors.append(tensor)
 
     def finish(
@@ -209,8 +226,9 @@ def draw_blocks(
         for blocks in _blocks_of(checkpoint, info, s, _layout(rows, info)):
             here = len(blocks)
             energy += float(np.sum(np.square(blocks, dtype=np.float64)))
-            if info.name in rows:
-                blocks = blocks / rows[info.name].factors(info.values, s, done, here)
+            factors = rows[info.name].factors(info.values, s, done, here) if info.name in rows else None
+            if factors is not None:
+                blocks = blocks / factors
             # How many of the draw fall into this piece: exactly the law of a uniform draw from all blocks.
             take = _share(rng, count, left, here)
             if take == here:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,6 +15,7 @@ from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import smallest_dtype
 from momos_compress.ctm import STRING_LENGTH, string_complexities
+from momos_compress.inspection import mosaic_bytes
 from momos_compress.models import load_model, model_of
 from momos_compress.mosaic import Mosaic, draw_blocks, find_rows, project
 from momos_compress.motifs import HESSIAN, backend, fit
@@ -25,8 +27,29 @@ from momos_compress.settings import Settings
 from momos_compress.stages import Stages
 from momos_compress.writer import write_container
 
+if TYPE_CHECKING:
+    from momos_compress.calibration.data import CalibrationData
+
 Progress = Callable[[str, int, int], None]
 """Told the stage, what has been done since the last call, and how much there is in all; units are the stage's own."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checkpoint's network on its device, and the inputs it is calibrated on, ready for several runs."""
+
+    model: torch.nn.Module
+    data: "CalibrationData"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
+
+    mosaic: Mosaic
+    replaced: Mapping[str, torch.Tensor]
+    calibration: str
+    warnings: tuple[str, ...]
 
 
 def compress(
@@ -37,11 +60,13 @@ def compress(
     data: str | None = None,
     stages: Stages | None = None,
     progress: Progress | None = None,
+    fitted: Fitted | None = None,
 ) -> Report:
     """Project a checkpoint onto motifs and write the container; returns what it did, measured on the written file.
 
     data: labelled images on which accuracy is measured before and after (see ``evaluate``).
     stages: where times and memory are collected, with what the caller has timed already (such as loading).
+    fitted: what ``fit_checkpoint`` gave for these very settings, where that has been done.
     """
     tell: Progress = progress or (lambda stage, done, total: None)
     path = output_path(checkpoint, output)
@@ -64,11 +89,19 @@ def compress(
         with stages.stage("complexity of baseline"):
             random = (tensor for _, tensor in baseline_tensors(checkpoint, baseline))
             bits_baseline = sign_bdm(_counted(random, "complexity of baseline", work.parameters, tell))
-    fitted = _fit(checkpoint, work, path, stages, tell)
+    if fitted is None:
+        fitted = fit_checkpoint(checkpoint, work, path.parent, stages=stages, tell=tell)
     mosaic = fitted.mosaic
     with stages.stage("write"):
-        stored, cast = stored_tensors(checkpoint, work, mosaic, fitted.replaced)
-        recipe = recipe_of(checkpoint, work, mosaic, cast)
+        stored, kept = stored_tensors(
+            checkpoint,
+            work,
+            mosaic,
+            settings.coding or "packed",
+            replaced=fitted.replaced,
+            spool_directory=path.parent,
+        )
+        recipe = recipe_of(checkpoint, work, mosaic, kept, settings.coding or "packed")
         file_bytes = write_container(path, stored, recipe)
     file = MomosFile(path)
     with stages.stage("read back"):
@@ -82,6 +115,7 @@ def compress(
     if data is not None:
         with stages.stage("accuracy after"):
             after = _accuracy(load_model(path, device=settings.device), data, settings, "accuracy after", tell)
+    indices_bytes = mosaic_bytes(file)
     zero = (mosaic.codebook == 0).all(dim=1).nonzero()
     relative = mosaic.distortion / mosaic.energy if mosaic.energy else 0.0
     ratios = [b / bits_baseline if b is not None and bits_baseline else None for b in (bits_before, bits_after)]
@@ -106,6 +140,9 @@ def compress(
         file_bytes=file_bytes,
         ratio=checkpoint.source_bytes / file_bytes,
         bits_per_weight=8 * file_bytes / work.parameters,
+        mosaic_bytes=indices_bytes,
+        index_bits_per_block=8 * indices_bytes / mosaic.blocks,
+        index_entropy=mosaic.entropy,
         relative_distortion=relative,
         distortion_db=10 * math.log10(relative) if relative else None,
         bdm_before=bits_before,
@@ -119,7 +156,8 @@ def compress(
         accuracy_after=after.top1 if after else None,
         data=data,
         left_out=work.selection.left_out,
-        stored_as_half=sum(dtype != torch.float16 for dtype in cast.values()),
+        stored_as_half=sum(dtype != torch.float16 for dtype in kept.cast.values()),
+        stored_in_bytes=len(kept.affine8),
         backend=backend(settings.device),
         warnings=(*checkpoint.warnings, *work.selection.warnings, *fitted.warnings),
         stages=tuple(stages.done),
@@ -154,32 +192,37 @@ def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Prog
         tell(stage, tensor.numel(), total)
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
-
-    mosaic: Mosaic
-    replaced: Mapping[str, torch.Tensor]
-    calibration: str
-    warnings: tuple[str, ...]
-
-
-def _fit(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> _Fitted:
+def fit_checkpoint(
+    checkpoint: Checkpoint,
+    work: Plan,
+    spool_directory: Path | None,
+    *,
+    prepared: Prepared | None = None,
+    stages: Stages | None = None,
+    tell: Progress,
+) -> Fitted:
+    """Motifs and mosaic of a plan; ``prepared`` where network and calibration inputs are there already."""
+    stages = stages or Stages()
     if work.settings.method != HESSIAN:
-        mosaic = _fit_and_project(checkpoint, work, path, stages, tell)
-        return _Fitted(mosaic, {}, "none: the weights alone", ())
+        mosaic = _fit_and_project(checkpoint, work, spool_directory, stages, tell)
+        return Fitted(mosaic, {}, "none: the weights alone", ())
     from momos_compress.calibration.run import calibration_inputs, check_weights, fit_calibrated
 
-    with stages.stage("load network"):
-        check_weights(checkpoint, work)
-        model = model_of(checkpoint, device=work.settings.device)
-    with stages.stage("inputs"):
-        data = calibration_inputs(checkpoint, work, model, tell=tell)
-    fitted = fit_calibrated(checkpoint, work, model, data, spool_directory=path.parent, stages=stages, tell=tell)
-    return _Fitted(fitted.mosaic, fitted.replaced, data.description, fitted.warnings)
+    if prepared is None:
+        with stages.stage("load network"):
+            check_weights(checkpoint, work)
+            model = model_of(checkpoint, device=work.settings.device)
+        with stages.stage("inputs"):
+            prepared = Prepared(model, calibration_inputs(checkpoint, work, model, tell=tell))
+    fitted = fit_calibrated(
+        checkpoint, work, prepared.model, prepared.data, spool_directory=spool_directory, stages=stages, tell=tell
+    )
+    return Fitted(fitted.mosaic, fitted.replaced, prepared.data.description, fitted.warnings)
 
 
-def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Stages, tell: Progress) -> Mosaic:
+def _fit_and_project(
+    checkpoint: Checkpoint, work: Plan, spool_directory: Path | None, stages: Stages, tell: Progress
+) -> Mosaic:
     settings, chosen, total = work.settings, work.selection.chosen, work.blocks
     paper, device = settings.protocol == "paper", clustering_device(settings.device)
     with stages.stage("sample"):
@@ -213,7 +256,7 @@ def _fit_and_project(checkpoint: Checkpoint, work: Plan, path: Path, stages: Sta
             keep_unused=paper,
             ties="lowest" if paper else "any",
             device=device,
-            spool_directory=path.parent,
+            spool_directory=spool_directory,
             energy=energy,
             sampled_blocks=len(blocks),
             progress=lambda done: tell("assign", done, total),

@@ -1,27 +1,33 @@
 """Reads the container and trusts nothing in it (docs/format.md, "What a reader checks")."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
+from momos_compress import affine8
+from momos_compress.bundle import inflate
 from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.container import (
     CODEBOOK,
+    COUNTS,
     DIGEST_HEX,
     FORMAT_NAME,
     FORMAT_VERSION,
+    MAX_RECIPE_BYTES,
+    RECIPE,
     SCALES,
     CompressedTensor,
-    Recipe,
-    checksum,
     recipe_checksum,
 )
+from momos_compress.entropy_coding import IndexModel, least_words, most_count_bytes, read_counts
 from momos_compress.errors import FormatError, one_line
-from momos_compress.packing import index_bits, packed_bytes, unpack
-from momos_compress.safetensors_file import SafetensorsFile
+from momos_compress.packing import index_bits, unpack
+from momos_compress.recipe_parser import Record, features_of, parse_recipe, parse_text
+from momos_compress.safetensors_file import Entry, SafetensorsFile
 from momos_compress.scales import scale_values
+from momos_compress.stored import Stored
 from momos_compress.writer import tensor_data
 
 
@@ -36,36 +42,23 @@ class MomosFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self._file = SafetensorsFile(self.path)
-            self.entries = self._file.entries
-            self.recipe = self._open()
+            file = SafetensorsFile(self.path)
+            record, self._stored = _open(file)
+            features = features_of(record)
+            if "bundle" in features:
+                self._stored.check_bytes(RECIPE)
+                record = parse_text(inflate(tensor_data(self._stored.read(RECIPE)), MAX_RECIPE_BYTES))
+            self.recipe = parse_recipe(record, features, file.entries)
+            if self.recipe.bundle is not None:
+                self._stored.unbundle(self.recipe.bundle)
             self._check()
         except FormatError as error:
             raise FormatError(f"{self.path}: {one_line(error)}") from error
 
-    def _open(self) -> Recipe:
-        metadata = self._file.metadata
-        if metadata.get("format") != FORMAT_NAME:
-            raise FormatError("not a MoMos file (its metadata have no format 'momos'); compress it first")
-        if metadata.get("format_version") != str(FORMAT_VERSION):
-            raise FormatError(
-                f"format version {metadata.get('format_version')!r:.40}, and this reader knows {FORMAT_VERSION}; "
-                "upgrade momos-compress"
-            )
-        text, digests = metadata.get("recipe"), metadata.get("checksums")
-        if text is None or digests is None:
-            raise FormatError("the recipe or the checksums are missing")
-        if len(digests) != DIGEST_HEX * (len(self.entries) + 1):
-            raise FormatError(
-                f"{len(digests)} digits of checksums do not fit {len(self.entries)} tensors and the recipe"
-            )
-        if digests[-DIGEST_HEX:] != recipe_checksum(text):
-            raise FormatError("the recipe does not match its checksum: the file is damaged")
-        # The format's own order, in which empty tensors have a place too.
-        order = sorted(self.entries, key=lambda name: (-self.entries[name].torch_dtype.itemsize, name))
-        self._digests = {name: digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX] for i, name in enumerate(order)}
-        halves = [name for name, entry in self.entries.items() if entry.dtype == "F16"]
-        return Recipe.from_json(text, halves)
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The stored tensors, with the format's own: name -> dtype and shape as they are stored."""
+        return self._stored.entries
 
     def _check(self) -> None:
         recipe = self.recipe
@@ -77,25 +70,39 @@ class MomosFile:
         if codebook.shape != (recipe.k, recipe.s) or not fits:
             raise FormatError(f"the codebook is {codebook.dtype} {codebook.shape}, not {kind} ({recipe.k}, {recipe.s})")
         if SCALES in recipe.reserved:
-            scales = self.entries.get(SCALES)
-            if scales is None or scales.dtype != "U8" or scales.shape != (recipe.scales,):
-                stored = "missing" if scales is None else f"{scales.dtype} {scales.shape}"
-                raise FormatError(f"{SCALES!r} is {stored}, not U8 ({recipe.scales},)")
-        for name, tensor in recipe.tensors.items():
-            if name in recipe.reserved:
-                raise FormatError(f"{name}: a parameter under a name of the format's own")
-            entry = self.entries.get(name)
-            if entry is None or entry.dtype != "U8" or entry.shape != (tensor.stored_bytes(recipe.k),):
-                stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
-                raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({tensor.stored_bytes(recipe.k)},)")
+            self._stored.check_bytes(SCALES, recipe.scales)
+        if COUNTS in recipe.reserved and self._stored.check_bytes(COUNTS) > most_count_bytes(recipe.k):
+            raise FormatError(f"{COUNTS!r} is longer than counts of {recipe.k:,} motifs are")
+        for tensor in recipe.tensors.values():
+            self._check_mosaic(tensor)
         for name in recipe.cast:
             entry = self.entries.get(name)
             if entry is None or entry.dtype != "F16" or name in recipe.tensors or name in recipe.reserved:
                 raise FormatError(f"{name}: listed as stored in F16, and is not")
+        for name in recipe.affine8:
+            if name in recipe.tensors or name in recipe.reserved or name in recipe.cast:
+                raise FormatError(f"{name}: listed as stored in a byte a value, and is not")
+            if self._stored.check_bytes(name) <= affine8.HEADER_BYTES:
+                raise FormatError(f"{name}: listed as stored in a byte a value, and holds none")
         stored_names = self.entries.keys() - recipe.reserved
         for name, target in recipe.aliases.items():
             if name in recipe.reserved or name in stored_names or target not in stored_names:
                 raise FormatError(f"{name}: an alias of {target!r}, which cannot be")
+
+    def _check_mosaic(self, tensor: CompressedTensor) -> None:
+        name, entry = tensor.name, self.entries.get(tensor.name)
+        if name in self.recipe.reserved:
+            raise FormatError(f"{name}: a parameter under a name of the format's own")
+        if self.recipe.coding == "packed":
+            size = tensor.guarded(tensor.packed_bytes(self.recipe.k))
+            if entry is None or entry.dtype != "U8" or entry.shape != (size,):
+                stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
+                raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({size},)")
+            return
+        size = self._stored.check_bytes(name)
+        body = size // 4 * 4
+        if tensor.guarded(body) != size or body < 4 * least_words(tensor.blocks):
+            raise FormatError(f"{name}: its stream has {size:,} bytes, which {tensor.blocks:,} blocks cannot have")
 
     def keys(self) -> tuple[str, ...]:
         """Names of the checkpoint's tensors: compressed ones first, in block order, then the others, then aliases."""
@@ -121,37 +128,44 @@ class MomosFile:
             compressed = self.recipe.tensors.get(name)
             if compressed is not None:
                 return self._decode(compressed, torch.device(device))
-            tensor = self._read(name)
+            tensor = self._stored.read(name)
+            if name in self.recipe.affine8:
+                return affine8.decode(tensor).to(device=device, dtype=self.recipe.affine8[name])
             return tensor.to(device=device, dtype=self.recipe.cast.get(name, tensor.dtype))
         except FormatError as error:
             raise FormatError(f"{self.path}: {one_line(f'{name}: {error}')}") from error
 
     def indices(self, name: str, *, device: str | torch.device = "cpu") -> torch.Tensor:
         """The mosaic of one compressed parameter: motif indices (blocks,) int32."""
-        tensor = self.recipe.tensors[name]
-        bits = index_bits(self.recipe.k)
-        stored = self._read(name)
-        size = packed_bytes(tensor.blocks, bits)
+        tensor, k = self.recipe.tensors[name], self.recipe.k
+        stored = self._stored.read(name)
+        size = len(stored) // 4 * 4 if self.recipe.coding == "ans" else tensor.packed_bytes(k)
         if bool(stored[size:].any()):
             raise FormatError("the guard byte is not zero")
-        indices = unpack(stored[:size].to(device), tensor.blocks, bits)
-        if int(indices.max()) >= self.recipe.k:
-            raise FormatError(f"index {int(indices.max())} where there are {self.recipe.k} motifs")
+        if self.recipe.coding == "ans":
+            return torch.from_numpy(self._model.decode(tensor_data(stored[:size]), tensor.blocks)).to(device)
+        indices = unpack(stored[:size].to(device), tensor.blocks, index_bits(k))
+        if int(indices.max()) >= k:
+            raise FormatError(f"index {int(indices.max())} where there are {k} motifs")
         return indices
 
     @cached_property
     def codebook(self) -> torch.Tensor:
         """The motifs (k, s) float32, most used first."""
-        motifs = decode_codebook(self._read(CODEBOOK), self.recipe.codebook_step)
+        motifs = decode_codebook(self._stored.read(CODEBOOK), self.recipe.codebook_step)
         if not bool(torch.isfinite(motifs).all()):
             raise FormatError("the codebook holds a value that is not finite")
         return motifs
 
     @cached_property
+    def _model(self) -> IndexModel:
+        return IndexModel(read_counts(tensor_data(self._stored.read(COUNTS)), self.recipe.k))
+
+    @cached_property
     def _scales(self) -> dict[str, torch.Tensor]:
         """Codes of the scales of each scaled tensor: name -> (rows,) uint8."""
         scaled = [tensor for tensor in self.recipe.tensors.values() if tensor.scaled]
-        parts = torch.split(self._read(SCALES), [tensor.scales for tensor in scaled])
+        parts = torch.split(self._stored.read(SCALES), [tensor.scales for tensor in scaled])
         return {tensor.name: part for tensor, part in zip(scaled, parts, strict=True)}
 
     def _decode(self, tensor: CompressedTensor, device: torch.device) -> torch.Tensor:
@@ -162,13 +176,24 @@ class MomosFile:
             blocks.view(len(rows), -1).mul_(rows[:, None])
         return tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).contiguous()
 
-    def _read(self, name: str) -> torch.Tensor:
-        entry, tensor = self.entries[name], self._file.read(name)
-        digest = checksum(name, entry.dtype, entry.shape)
-        digest.update(tensor_data(tensor))
-        if digest.hexdigest() != self._digests[name]:
-            raise FormatError("the data do not match their checksum: the file is damaged")
-        return tensor
+
+def _open(file: SafetensorsFile) -> tuple[Record, Stored]:
+    """The recipe as the metadata hold it, and the tensors with their checksums."""
+    metadata = file.metadata
+    if metadata.get("format") != FORMAT_NAME:
+        raise FormatError("not a MoMos file (its metadata have no format 'momos'); compress it first")
+    if metadata.get("format_version") != str(FORMAT_VERSION):
+        raise FormatError(
+            f"format version {metadata.get('format_version')!r:.40}, and this reader knows {FORMAT_VERSION}; "
+            "upgrade momos-compress"
+        )
+    text, digests = metadata.get("recipe"), metadata.get("checksums")
+    if text is None or digests is None:
+        raise FormatError("the recipe or the checksums are missing")
+    stored = Stored(file, digests)
+    if digests[-DIGEST_HEX:] != recipe_checksum(text):
+        raise FormatError("the recipe does not match its checksum: the file is damaged")
+    return parse_text(text), stored
 
 
 def is_container(path: str | Path) -> bool:

@@ -13,8 +13,9 @@ class Report:
     """What a run did. Sizes in bytes, BDM in bits, accuracies in per cent.
 
     relative_distortion: squared error over energy, both over the compressed parameters. ratio: source over file.
-    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not. bdm_ratio_range: the least and the
-    greatest BDM ratio that weights of this number can have against this baseline.
+    bits_per_weight: 8 file_bytes / parameters, over all weights, compressed or not. mosaic_bytes: the stored indices,
+    with the counts that decode them. index_entropy: bits that an index needs at least, by how often each motif is used.
+    bdm_ratio_range: the least and the greatest BDM ratio that weights of this number can have against this baseline.
     """
 
     source: str
@@ -37,6 +38,9 @@ class Report:
     file_bytes: int
     ratio: float
     bits_per_weight: float
+    mosaic_bytes: int
+    index_bits_per_block: float
+    index_entropy: float
     relative_distortion: float
     distortion_db: float | None
     bdm_before: float | None
@@ -51,6 +55,7 @@ class Report:
     data: str | None
     left_out: Mapping[str, str]
     stored_as_half: int
+    stored_in_bytes: int
     backend: Mapping[str, Any]
     warnings: tuple[str, ...]
     stages: tuple[Stage, ...]

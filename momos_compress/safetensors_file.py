@@ -19,7 +19,10 @@ MAX_SIZE = 2**48
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored tensor: its dtype as safetensors names it, its shape, and where its data begin behind the header."""
+    """One stored tensor: its dtype as safetensors names it, its shape, and where its data begin.
+
+    offset: behind the header of the file, or within the tensor that holds this one.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -34,6 +37,12 @@ class Entry:
     def nbytes(self) -> int:
         """Size of the stored data in bytes."""
         return self.torch_dtype.itemsize * math.prod(self.shape)
+
+    def tensor(self, data: bytearray) -> torch.Tensor:
+        """Its data as a tensor, which keeps them."""
+        if not data:
+            return torch.empty(self.shape, dtype=self.torch_dtype)
+        return torch.frombuffer(data, dtype=self.torch_dtype).reshape(self.shape)
 
 
 class SafetensorsFile:
@@ -70,7 +79,7 @@ class SafetensorsFile:
         """The tensor stored under ``name``, in memory of its own; FormatError where the file has changed since."""
         entry = self.entries[name]
         if entry.nbytes == 0:
-            return torch.empty(entry.shape, dtype=entry.torch_dtype)
+            return entry.tensor(bytearray())
         data = bytearray(entry.nbytes)
         try:
             with self.path.open("rb") as file:
@@ -80,4 +89,4 @@ class SafetensorsFile:
             raise FormatError(f"cannot be read any more ({one_line(error)})") from error
         if count != entry.nbytes:
             raise FormatError("cannot be read any more: the file has become shorter")
-        return torch.frombuffer(data, dtype=entry.torch_dtype).reshape(entry.shape)
+        return entry.tensor(data)

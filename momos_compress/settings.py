@@ -6,8 +6,8 @@ from typing import Literal
 Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
-Coding = Literal["packed", "ans"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
+Coding = Literal["packed", "ans"]
 
 SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 

@@ -1,4 +1,9 @@
-"""Sizes and times as people read them."""
+"""Sizes and times as people read them, and write them."""
+
+from momos_compress.errors import MomosError
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 def binary_size(count: float) -> str:
@@ -18,3 +23,16 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds) // 60
     return f"{minutes} min {round(seconds) % 60} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "20GB", "1.5 GiB", "500000"; MomosError for anything else."""
+    number = text.strip().rstrip("BKMGTIbkmgti ")
+    unit = text.strip()[len(number) :].strip().upper() or "B"
+    try:
+        size = float(number) * _UNITS[unit if unit in _UNITS else f"{unit}B"]
+        if not 0 <= size < 2**63:
+            raise ValueError
+    except (ValueError, KeyError):
+        raise MomosError(f"{text!r} is no size; write it as 20GB, 512MiB or a number of bytes") from None
+    return int(size)

@@ -3,17 +3,20 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from momos_compress.atomic import atomic_writer
+from momos_compress.bundle import BUNDLE_BELOW, arrange, bundle_bytes, deflate
 from momos_compress.checkpoint import DTYPES
 from momos_compress.container import (
+    BUNDLE,
     DIGEST_HEX,
     FORMAT_NAME,
     FORMAT_VERSION,
+    RECIPE,
     Recipe,
     checksum,
     recipe_checksum,
@@ -45,19 +48,44 @@ def tensor_data(tensor: torch.Tensor) -> bytes:
 
 
 def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe) -> int:
-    """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk."""
-    ordered = _ordered(stored)
+    """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk.
+
+    Small tensors go into a bundle where the indices are coded, not packed: both are for the smallest file.
+    """
+    tensors = list(stored)
+    names = [tensor.name for tensor in tensors]
+    if recipe.coding == "ans":
+        tensors, recipe = _bundled(tensors, recipe)
+        names += [BUNDLE, RECIPE]
     for name in recipe.reserved:
-        if sum(tensor.name == name for tensor in ordered) > 1:
+        if names.count(name) > 1:
             raise MomosError(f"a tensor named {name!r} cannot be stored: the name is the format's own; rename it")
-    text = recipe.to_json()
+    text = recipe.to_metadata()
     last = recipe_checksum(text)
 
     def metadata(digests: str) -> dict[str, str]:
         entries = {"format": FORMAT_NAME, "format_version": str(FORMAT_VERSION), "recipe": text}
         return entries | {"checksums": digests + last}
 
-    return _write(path, ordered, metadata)
+    return _write(path, _ordered(tensors), metadata)
+
+
+def _bundled(stored: list[StoredTensor], recipe: Recipe) -> tuple[list[StoredTensor], Recipe]:
+    """What is left beside the bundle, with it and the deflated recipe, and the recipe that tells of it."""
+    small = {tensor.name: tensor for tensor in stored if tensor.nbytes < BUNDLE_BELOW}
+    bundle = arrange({name: (SAFETENSORS_NAMES[tensor.dtype], tensor.shape) for name, tensor in small.items()})
+    recipe = replace(recipe, bundle=bundle)
+    text = deflate(recipe.to_json())
+    return [
+        *(tensor for tensor in stored if tensor.nbytes >= BUNDLE_BELOW),
+        StoredTensor(
+            BUNDLE,
+            torch.uint8,
+            (bundle_bytes(bundle),),
+            lambda: (part for name in bundle for part in small[name].data()),
+        ),
+        StoredTensor(RECIPE, torch.uint8, (len(text),), lambda: [text]),
+    ], recipe
 
 
 def write_safetensors(path: Path, stored: Iterable[StoredTensor], metadata: Mapping[str, str]) -> int:

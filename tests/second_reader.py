@@ -1,12 +1,16 @@
-"""A second reader, written from docs/format.md alone: slow, plain Python and numpy, nothing of momos_compress."""
+"""docs/format.md once more, written from the document alone: slow, plain Python and numpy, no momos_compress."""
 
 import json
+import zlib
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U8": "u1", "I8": "i1", "I64": "<i8", "BOOL": "?"}
+DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "U8": "u1", "I8": "i1", "I64": "<i8", "I32": "<i4", "BOOL": "?"}
+ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 SCALE_MANTISSAS = (0x800000, 0x8B95C2, 0x9837F0, 0xA5FED7, 0xB504F3, 0xC5672A, 0xD744FD, 0xEAC0C7)
 
 
@@ -19,13 +23,87 @@ def stored_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     tensors = {}
     for name, entry in header.items():
         first, end = entry["data_offsets"]
-        if entry["dtype"] == "BF16":
-            bits = np.frombuffer(raw[start + first : start + end], dtype="<u2").astype(np.uint32) << 16
-            tensors[name] = bits.view(np.float32).reshape(entry["shape"])
-        else:
-            values = np.frombuffer(raw[start + first : start + end], dtype=DTYPES[entry["dtype"]])
-            tensors[name] = values.reshape(entry["shape"])
+        tensors[name] = tensor(raw[start + first : start + end], entry["dtype"], entry["shape"])
     return tensors, metadata
+
+
+def tensor(data: bytes, dtype: str, shape: list[int]) -> np.ndarray:
+    """Data as an array; bfloat16 as the float32 numbers that they are."""
+    if dtype == "BF16":
+        return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    return np.frombuffer(data, dtype=DTYPES[dtype]).reshape(shape)
+
+
+def contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All tensors under their own names, and the recipe, wherever they lie."""
+    tensors, metadata = stored_tensors(path)
+    recipe = json.loads(metadata["recipe"])
+    if "bundle" in recipe.get("features", []):
+        features = recipe["features"]
+        recipe = {**json.loads(zlib.decompress(tensors.pop("momos.recipe").tobytes())), "features": features}
+        data, offset = tensors.pop("momos.bundle").tobytes(), 0
+        for dtype, names in recipe["bundle"].items():
+            for name, shape in leaves(names):
+                size = ITEM_BYTES[dtype] * int(np.prod(shape, dtype=np.int64))
+                tensors[name] = tensor(data[offset : offset + size], dtype, shape)
+                offset += size
+        assert offset == len(data)
+    return tensors, recipe
+
+
+def leaves(names: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, list[int]]]:
+    """Names joined by dots, and their shapes, in order."""
+    out = []
+    for part, inner in names.items():
+        if isinstance(inner, dict):
+            out += leaves(inner, (*above, part))
+        else:
+            out.append((".".join((*above, part)), inner))
+    return out
+
+
+def counts(data: bytes) -> list[int]:
+    """The counts of the motifs."""
+    numbers, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            numbers.append(value)
+            value = shift = 0
+    out: list[int] = []
+    for fall, run in zip(numbers[::2], numbers[1::2], strict=True):
+        out += [out[-1] - fall if out else fall] * run
+    return out
+
+
+def bounds(stored: list[int]) -> list[int]:
+    """0 = C_0 < C_1 < ... < C_k = 2^24."""
+    ends = [0, *accumulate(stored)]
+    return [i + end * (2**24 - len(stored)) // ends[-1] for i, end in enumerate(ends)]
+
+
+def ans(data: bytes, count: int, limits: list[int]) -> list[int]:
+    """The indices of one stream."""
+    words = [int(word) for word in np.frombuffer(data, dtype="<u4")]
+    assert len(words) >= -(-count // 256)
+    while words and not words[-1]:
+        words.pop()
+    state = 0
+    for _ in range(2):
+        if words:
+            state = state << 32 | words.pop()
+    out = []
+    for _ in range(count):
+        low = state % 2**24
+        index = bisect_right(limits, low) - 1
+        state = (state >> 24) * (limits[index + 1] - limits[index]) + low - limits[index]
+        if state < 2**32 and words:
+            state = state << 32 | words.pop()
+        out.append(index)
+    assert not words
+    assert state == 0
+    return out
 
 
 def unpack(data: bytes, count: int, k: int) -> list[int]:
@@ -41,21 +119,42 @@ def scale(code: int) -> np.float32:
     return np.float32(SCALE_MANTISSAS[j] * 2.0 ** (q - 23))
 
 
+def ans_words(indices: list[int], limits: list[int]) -> bytes:
+    """Undo ``ans``."""
+    state, words = 0, []
+    for index in reversed(indices):
+        size = limits[index + 1] - limits[index]
+        if state >> 40 >= size:
+            words.append(state % 2**32)
+            state >>= 32
+        state = (state // size << 24) + limits[index] + state % size
+    while state:
+        words.append(state % 2**32)
+        state >>= 32
+    words += [0] * (-(-len(indices) // 256) - len(words))
+    return np.array(words, dtype="<u4").tobytes()
+
+
 def decode(path: Path) -> dict[str, np.ndarray]:
     """The compressed parameters, as float32 before the cast to their own dtype."""
-    tensors, metadata = stored_tensors(path)
-    recipe: dict[str, Any] = json.loads(metadata["recipe"])
+    tensors, recipe = contents(path)
     s, k = recipe["s"], recipe["k"]
     book = tensors["momos.codebook"].astype(np.float32)
     if "codebook_step" in recipe:
         book = book * np.float32(recipe["codebook_step"])
+    coded = recipe.get("coding") == "ans"
+    limits = bounds(counts(tensors["momos.counts"].tobytes())) if coded else []
     out, scales_read = {}, 0
     for name, entry in recipe["tensors"].items():
         shape = entry["shape"]
         values = int(np.prod(shape, dtype=np.int64))
         rows = entry.get("rows", 1)
         row_blocks = -(-(values // rows) // s)
-        indices = unpack(tensors[name].tobytes(), rows * row_blocks, k)
+        data = tensors[name].tobytes()
+        if coded:
+            indices = ans(data[: len(data) // 4 * 4], rows * row_blocks, limits)
+        else:
+            indices = unpack(data, rows * row_blocks, k)
         matrix = np.empty((rows, row_blocks * s), dtype=np.float32)
         for i, index in enumerate(indices):
             row, block = divmod(i, row_blocks)

@@ -16,6 +16,7 @@ from momos_compress.ctm import string_complexities
 
 REQUIRED = {
     "source", "parameters", "blocks", "k", "s", "source_bytes", "file_bytes", "ratio", "bits_per_weight",
+    "mosaic_bytes", "index_bits_per_block", "index_entropy",
     "relative_distortion", "bdm_ratio_before", "bdm_ratio_after", "seconds", "peak_memory_bytes",
 }  # fmt: skip
 
@@ -69,6 +70,33 @@ def test_the_table_says_what_the_json_says(capsys: pytest.CaptureFixture[str], m
         assert words in out
     assert "peak memory" in out
     assert Path("x.momos.safetensors").is_file()
+
+
+def test_coded_indices_take_little_more_than_their_entropy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports, records = {}, {}
+    for coding in ("packed", "ans"):
+        words = ("digits", "--c", "0.05", "--no-bdm", "--coding", coding, "-o", "x.momos.safetensors")
+        reports[coding] = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
+        records[coding] = json.loads(run(capsys, monkeypatch, "inspect", "x.momos.safetensors", "--json")[1])
+        report, record = reports[coding], records[coding]
+        stored = sum(row["bytes"] for row in record["tensors"] if row["blocks"] or row["name"] == "momos.counts")
+        assert report["mosaic_bytes"] == record["mosaic_bytes"] == stored
+        bits = 8 * stored / 18_628
+        assert report["index_bits_per_block"] == record["index_bits_per_block"] == pytest.approx(bits, rel=1e-12)
+        out = run(capsys, monkeypatch, *words)[1]
+        row = f"{stored / 1024:.1f} KiB, {bits:.2f} bits a block, entropy {report['index_entropy']:.2f}"
+        assert row in " ".join(out.split())
+        assert f"bits a block, {coding}" in " ".join(
+            run(capsys, monkeypatch, "inspect", "x.momos.safetensors")[1].split()
+        )
+    assert records["packed"]["features"] == []
+    assert records["ans"]["features"] == ["ans", "bundle"]
+    entropy = reports["packed"]["index_entropy"]
+    assert reports["ans"]["index_entropy"] == entropy
+    assert entropy < reports["ans"]["index_bits_per_block"] < 1.02 * entropy < reports["packed"]["index_bits_per_block"]
+    assert reports["ans"]["accuracy_after"] == reports["packed"]["accuracy_after"]
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Layouts, scales and int8 codebooks: what is written is read by this reader and by one written from the document."""
+"""The extensions together: what is written is read by this reader and by one written from the document alone."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,23 @@ from conftest import memory_checkpoint
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from second_reader import contents
 from second_reader import decode as second_decode
 from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
 from momos_compress import blocks as blocks_module
-from momos_compress.assembly import recipe_of, stored_tensors
+from momos_compress.assembly import packed, recipe_of, stored_tensors
 from momos_compress.blocks import FLAT, Layout
-from momos_compress.mosaic import MosaicBuilder, project
+from momos_compress.checkpoint import TensorInfo
+from momos_compress.container import CODEBOOK, COUNTS, SCALES, Recipe
+from momos_compress.entropy_coding import IndexModel, read_counts, store_counts
+from momos_compress.mosaic import MosaicBuilder, Rows, project
 from momos_compress.plan import plan
-from momos_compress.scales import encode_scales
-from momos_compress.writer import write_container
+from momos_compress.recipe_parser import features_of
+from momos_compress.scales import encode_scales, scale_values
+from momos_compress.settings import Coding
+from momos_compress.writer import StoredTensor, tensor_data, write_container
 
 
 def rms(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -45,20 +51,19 @@ def write(
         work.selection.chosen,
         motifs,
         codebook_dtype=work.settings.codebook_dtype or "float16",
-        layouts=layouts,
-        scales={name: rms(state[name], layouts[name]) for name in scaled},
+        rows={
+            name: Rows(layout, rms(state[name], layout) if name in scaled else None)
+            for name, layout in layouts.items()
+            if layout != FLAT
+        },
         ties="lowest",
         energy=1.0,
         sampled_blocks=0,
     )
-    stored, cast = stored_tensors(checkpoint, work, mosaic)
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, cast))
+    coding = work.settings.coding or "packed"
+    stored, kept = stored_tensors(checkpoint, work, mosaic, coding)
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept, coding))
     return MomosFile(path)
-
-
-def metadata_recipe(path: Path) -> dict[str, object]:
-    recipe: dict[str, object] = json.loads(second_stored(path)[1]["recipe"])
-    return recipe
 
 
 def draw(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
@@ -83,9 +88,10 @@ LAYOUTS = (
     st.sampled_from([1, 2, 3, 256, 257]),
     st.sampled_from([1, 2, 4, 7, 64]),
     st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+    st.sampled_from(["packed", "ans"]),
     st.integers(0, 2**20),
 )
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(deadline=None, max_examples=80)
 def test_both_readers_agree_on_every_combination(
     tmp_path_factory: pytest.TempPathFactory,
     first: tuple[Layout, bool],
@@ -94,6 +100,7 @@ def test_both_readers_agree_on_every_combination(
     k: int,
     s: int,
     dtype: torch.dtype,
+    coding: str,
     seed: int,
 ) -> None:
     path = tmp_path_factory.mktemp("x") / "x.momos.safetensors"
@@ -106,6 +113,7 @@ def test_both_readers_agree_on_every_combination(
         scaled=tuple(name for name, (_, scaled) in chosen.items() if scaled),
         motifs=np.random.default_rng(seed).standard_normal((k, s), dtype=np.float32),
         codebook_dtype=codebook,
+        coding=coding,
         include=("*",),
     )
     decoded, expected = load_file(path), second_decode(path)
@@ -116,11 +124,80 @@ def test_both_readers_agree_on_every_combination(
         assert decoded[name].is_contiguous()
         error += float((decoded[name].double() - tensor.double()).square().sum())
     assert file.recipe.distortion == pytest.approx(error, rel=1e-6)
-    features = metadata_recipe(path).get("features", [])
+    features = json.loads(second_stored(path)[1]["recipe"]).get("features", [])
     assert features == list(file.recipe.features)
     assert ("layout" in features) == (first[0] != FLAT or second[0] != FLAT)
     assert ("scales" in features) == (first[1] or second[1])
     assert ("codebook8" in features) == (codebook == "int8")
+    assert {"ans", "bundle"} & set(features) == ({"ans", "bundle"} if coding == "ans" and file.recipe.k > 1 else set())
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def write_golden(path: Path, coding: Coding) -> dict[str, torch.Tensor]:
+    """A small file with every extension that this coding goes with; returns what it decodes to."""
+    motifs, step = torch.tensor([[1, -2], [0, 0], [127, 64]], dtype=torch.int8), 0.125
+    norm = torch.tensor([1.5, -0.25])
+    infos = (TensorInfo("conv.weight", (2, 3), torch.float32), TensorInfo("fc.weight", (3, 2), torch.bfloat16))
+    infos += (TensorInfo("flat.weight", (9,), torch.float16),)
+    builder = MosaicBuilder(3)
+    builder.add(infos[0], np.array([2, 1, 0, 0]), 0.5, Layout(2), torch.tensor([191, 201], dtype=torch.uint8))
+    builder.add(infos[1], np.array([1, 2, 0, 0]), 0.25, Layout(2, transposed=True))
+    builder.add(infos[2], np.array([0, 0, 1, 2, 0]), 0.125)
+    mosaic = builder.finish(motifs, step, energy=8, sampled_blocks=0)
+    stored = [StoredTensor(CODEBOOK, torch.int8, (3, 2), lambda: [tensor_data(mosaic.codebook)])]
+    assert mosaic.scales is not None
+    scales = tensor_data(mosaic.scales)
+    stored.append(StoredTensor(SCALES, torch.uint8, (2,), lambda: [scales]))
+    stored.append(StoredTensor("norm.weight", torch.float16, (2,), lambda: [tensor_data(norm.half())]))
+    counts = store_counts(mosaic.usage)
+    model = IndexModel(read_counts(counts, 3))
+    if coding == "ans":
+        stored.append(StoredTensor(COUNTS, torch.uint8, (len(counts),), lambda: [counts]))
+    for tensor in mosaic.tensors:
+        indices = mosaic.indices(tensor, backwards=True)
+        data = b"".join(packed(mosaic, tensor)) if coding == "packed" else model.encode(indices, tensor.blocks)
+        stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), lambda data=data: [data]))
+    recipe = Recipe(
+        s=2,
+        k=3,
+        blocks=mosaic.blocks,
+        distortion=mosaic.distortion,
+        energy=mosaic.energy,
+        tensors={tensor.name: tensor for tensor in mosaic.tensors},
+        cast={"norm.weight": torch.float32},
+        aliases={"tied": "fc.weight"},
+        extra={"method": "random", "seed": 0},
+        codebook_step=step,
+        coding=coding,
+    )
+    write_container(path, stored, recipe)
+    low, high = scale_values(torch.tensor([191, 201], dtype=torch.uint8))
+    conv = torch.tensor([[15.875, 8, 0], [0.125, -0.25, 0.125]]) * torch.stack([low, high])[:, None]
+    fc = torch.tensor([[0, 0, 15.875], [0.125, -0.25, 0.125]]).T.bfloat16()
+    flat = torch.tensor([0.125, -0.25, 0.125, -0.25, 0, 0, 15.875, 8, 0.125]).half()
+    return {"conv.weight": conv, "fc.weight": fc, "flat.weight": flat, "norm.weight": norm, "tied": fc}
+
+
+@pytest.mark.parametrize("coding", ["packed", "ans"])
+def test_golden_bytes_pin_the_extensions(tmp_path: Path, coding: Coding) -> None:
+    golden = GOLDEN / f"extensions_{coding}.momos.safetensors"
+    expected = write_golden(tmp_path / "x", coding)
+    decoded = load_file(golden)
+    assert decoded.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert decoded[name].dtype == tensor.dtype
+        assert torch.equal(decoded[name], tensor), name
+    if coding == "packed":
+        assert (tmp_path / "x").read_bytes() == golden.read_bytes()
+    # zlib's versions deflate differently, and inflate to the same.
+    tensors, recipe = contents(tmp_path / "x")
+    golden_tensors, golden_recipe = contents(golden)
+    assert json.dumps(recipe) == json.dumps(golden_recipe)
+    assert {name: tensor.tobytes() for name, tensor in tensors.items()} == {
+        name: tensor.tobytes() for name, tensor in golden_tensors.items()
+    }
 
 
 def test_scaled_rows_find_the_motifs_of_their_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,9 +254,6 @@ def test_scales_are_no_tensor_of_the_checkpoint(tmp_path: Path) -> None:
         file.get("momos.scales")
 
 
-def test_an_unknown_feature_beside_known_ones_is_named_alone(tmp_path: Path) -> None:
-    from momos_compress.container import Recipe
-
-    text = '{"s":1,"k":1,"blocks":0,"distortion":0,"energy":0,"tensors":{},"features":["layout","wavelets"]}'
+def test_an_unknown_feature_beside_known_ones_is_named_alone() -> None:
     with pytest.raises(FormatError, match=r"does not know: \['wavelets'\]; upgrade"):
-        Recipe.from_json(text)
+        features_of({"features": ["layout", "wavelets"]})

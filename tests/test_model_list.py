@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 import momos_zoo
 from momos_compress import MomosError
-from momos_compress.study.download_cache import make_room, parse_size
+from momos_compress.study.download_cache import make_room
 from momos_compress.study.model_list import expand, read_list
+from momos_compress.units import parse_size
 
 FIGURE_2 = read_list(momos_zoo.FIGURE_2)
 QUBD_NAMES = Path(__file__).resolve().parents[2] / "shared" / "docs" / "qubd_100_models.txt"

@@ -51,6 +51,7 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
         (Settings(protocol="papers"), "choose from default, paper"),  # type: ignore[arg-type]
         (Settings(codebook_dtype="int4"), "choose from float16, bfloat16, float32, int8"),  # type: ignore[arg-type]
         (Settings(device="tpu"), "choose from auto, cpu, cuda"),  # type: ignore[arg-type]
+        (Settings(coding="zip"), "choose from packed, ans"),  # type: ignore[arg-type]
         (Settings(passthrough="zip"), "choose from auto, keep"),  # type: ignore[arg-type]
         (Settings(seed=-1), "must not be negative"),
     ],

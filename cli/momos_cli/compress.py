@@ -1,12 +1,17 @@
 """``momos-compress MODEL``: the main job."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from momos_cli.exits import MISSED
 from momos_cli.options import Flag, Json, Model, Output, Quiet, Where, Whole, open_model, print_json, warn
-from momos_compress.settings import DEFAULT_C, CodebookDtype, Passthrough, Protocol, Settings
+from momos_compress.errors import MomosError
+from momos_compress.settings import DEFAULT_C, CodebookDtype, Coding, Passthrough, Protocol, Settings
+
+if TYPE_CHECKING:
+    from momos_compress.budget_search import Budget
 
 DEFAULTS = Settings()
 
@@ -17,7 +22,21 @@ def compress(
     *,
     c: Annotated[float | None, Parameter(help=f"Capacity: motifs over blocks, in (0, 1]. Default {DEFAULT_C}.")] = None,
     k: Annotated[int | None, Whole, Parameter(help="The number of motifs itself, instead of --c.")] = None,
-    s: Annotated[int, Whole, Parameter(help="Block size, 1 to 64 values.")] = DEFAULTS.s,
+    s: Annotated[
+        int | None,
+        Whole,
+        Parameter(help=f"Block size, 1 to 64 values. Default {DEFAULTS.s}; a target tries several."),
+    ] = None,
+    target_ratio: Annotated[
+        float | None, Parameter(help="Instead of --c: the best file this many times smaller than its source.")
+    ] = None,
+    target_size: Annotated[
+        str | None, Parameter(help="Instead of --c: the best file of at most this size, such as 5MB.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        Parameter(help="Instead of --c: the smallest file that loses no more points of accuracy (or agreement)."),
+    ] = None,
     output: Output = None,
     arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
     checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
@@ -36,8 +55,12 @@ def compress(
         int | None, Whole, Parameter(help="Calibration samples. Default 1,024, or all there are.")
     ] = DEFAULTS.samples,
     rate_weight: Annotated[
-        float, Parameter(help="What a bit of the file counts beside error: more gives a smaller file.")
-    ] = DEFAULTS.rate_weight,
+        float | None,
+        Parameter(
+            help="What a bit of the file counts beside error: more gives a smaller file. Default "
+            f"{DEFAULTS.rate_weight:g}; a target tries several."
+        ),
+    ] = None,
     method: Annotated[
         Literal["hessian", "faiss", "sklearn", "random"] | None,
         Parameter(
@@ -54,6 +77,10 @@ def compress(
     passthrough: Annotated[
         Passthrough, Parameter(help="auto stores other tensors as float16 where that is exact enough; keep never does.")
     ] = DEFAULTS.passthrough,
+    coding: Annotated[
+        Coding | None,
+        Parameter(help="How indices are stored: by how often each motif is used (ans, the default), or in whole bits."),
+    ] = DEFAULTS.coding,
     include: Annotated[
         tuple[str, ...], Parameter(help="Exactly the tensors to compress: glob, or re:EXPR. Repeatable.", negative=())
     ] = DEFAULTS.include,
@@ -71,12 +98,13 @@ def compress(
     settings = Settings(
         c=c,
         k=k,
-        s=s,
+        s=DEFAULTS.s if s is None else s,
         method=method,
         protocol=protocol,
         zero_motif=zero_motif,
         codebook_dtype=codebook_dtype,
         passthrough=passthrough,
+        coding=coding,
         include=include,
         exclude=exclude,
         seed=seed,
@@ -84,34 +112,73 @@ def compress(
         bdm=bdm,
         calibrate=calibrate,
         samples=samples,
-        rate_weight=rate_weight,
+        rate_weight=DEFAULTS.rate_weight if rate_weight is None else rate_weight,
     )
     from momos_cli.progress import StageProgress
-    from momos_cli.render import show_plan, show_report
+    from momos_cli.render import show_plan, show_points, show_report
     from momos_compress.estimate import estimate
+    from momos_compress.fidelity import same_data
     from momos_compress.pipeline import compress as run
     from momos_compress.plan import output_path, plan, resolve
     from momos_compress.sources import NAMED_SOURCES
     from momos_compress.stages import Stages
 
     resolve(settings)  # a wrong option is told before anything is loaded
+    targets = (target_ratio, target_size, max_drop)
+    budget = None if all(target is None for target in targets) else _budget(*targets)
+    if budget is not None:
+        import momos_zoo  # noqa: F401  registers the demo and its data
+        from momos_compress.budget import check_budget
+
+        if dry_run:
+            raise MomosError("--dry-run goes with --c or --k: what a target takes is only known once it was searched")
+        named = NAMED_SOURCES.get(model)
+        if data is None and named is not None and named.data is not None:
+            data = None if calibrate is not None and same_data(named.data, calibrate) else named.data
+        check_budget(settings, budget, data)
     if output is not None:
         _check_output(output)
     stages = Stages()
     with stages.stage("load"):
         weights = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
-    if data is None and model in NAMED_SOURCES:
+    if data is None and model in NAMED_SOURCES and budget is None:
         data = NAMED_SOURCES[model].data
     if dry_run:
         work = plan(weights, settings)
         warn((*weights.warnings, *work.selection.warnings))
         expected = estimate(weights, work)
         if json_:
+            s = work.settings.s
             print_json({"source": weights.source, "blocks": work.blocks, "k": work.k, "s": s, **vars(expected)})
         elif not quiet:
             show_plan(work, expected)
         return
     output_path(weights, output)
+    if budget is not None:
+        from momos_compress.budget import BLOCK_SIZES, compress_within
+        from momos_compress.budget_search import RATE_WEIGHTS
+
+        with StageProgress(quiet=quiet) as progress:
+            found = compress_within(
+                weights,
+                settings,
+                budget,
+                output,
+                data=data,
+                block_sizes=BLOCK_SIZES if s is None else (s,),
+                rate_weights=RATE_WEIGHTS if rate_weight is None else (rate_weight, rate_weight),
+                stages=stages,
+                progress=progress,
+            )
+        warn(found.warnings)
+        if json_:
+            print_json(found.to_json())
+        elif not quiet:
+            show_report(found.report)
+            show_points(found)
+        if not found.met:
+            raise SystemExit(MISSED)
+        return
     with StageProgress(quiet=quiet) as progress:
         report = run(weights, settings, output, data=data, stages=stages, progress=progress)
     warn(report.warnings)
@@ -119,6 +186,15 @@ def compress(
         print_json(report.to_json())
     elif not quiet:
         show_report(report)
+
+
+def _budget(ratio: float | None, size: str | None, drop: float | None) -> "Budget":
+    from momos_compress.budget_search import Budget
+    from momos_compress.units import parse_size
+
+    budget = Budget(ratio, None if size is None else parse_size(size), drop)
+    budget.check()
+    return budget
 
 
 def _check_output(output: str) -> None:

@@ -15,6 +15,8 @@ from momos_compress.errors import MomosError
 
 MISTAKE = 2
 """Exit code for anything the user can mend."""
+MISSED = 3
+"""Exit code where a file was written that misses its target."""
 
 
 def fail(message: str) -> NoReturn:

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from momos_compress.architecture import Architecture
+from momos_compress.budget import BudgetReport
 from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
+from momos_compress.inspection import mosaic_bytes
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
@@ -37,6 +39,7 @@ def show_report(report: Report) -> None:
         ("blocks", f"{report.blocks:,} of s = {report.s}"),
         ("motifs", _motifs(report)),
         ("file", f"{binary_size(report.file_bytes)}, {report.bits_per_weight:.3f} bits per weight"),
+        ("mosaic", f"{_mosaic(report.mosaic_bytes, report.blocks)}, entropy {report.index_entropy:.2f}"),
         ("ratio", f"{report.ratio:.2f} (source: {binary_size(report.source_bytes)})"),
         ("distortion", _distortion(report)),
     ]
@@ -55,8 +58,10 @@ def show_report(report: Report) -> None:
     reasons = Counter(report.left_out.values())
     if reasons:
         rows.append(("passed through", "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())))
-        rows.append(("", f"{report.stored_as_half} of them stored as float16"))
-    rows.append(("device", _device(report)))
+        rows.append(
+            ("", f"{report.stored_as_half} of them stored as float16, {report.stored_in_bytes} in a byte a value")
+        )
+    rows += [("calibration", report.calibration), ("device", _device(report))]
     console.print(_pairs(f"{report.source} -> {report.output}", rows))
     stages = Table(box=None, pad_edge=False)
     stages.add_column("stage")
@@ -67,6 +72,34 @@ def show_report(report: Report) -> None:
     stages.add_row("all", duration(report.seconds), binary_size(report.peak_memory_bytes), style="bold")
     console.print()
     console.print(stages)
+
+
+def _mosaic(size: int, blocks: int) -> str:
+    return f"{binary_size(size)}, {8 * size / max(1, blocks):.2f} bits a block"
+
+
+def show_points(found: BudgetReport) -> None:
+    """The settings that a search for a budget tried; the chosen ones are marked."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", "error", "time"):
+        table.add_column(column, justify="right")
+    for number, point in enumerate(found.points):
+        table.add_row(
+            "*" if number == found.chosen else "",
+            str(point.s),
+            f"{point.k:,}",
+            f"{point.rate_weight:g}",
+            f"{point.file_bytes:,}",
+            f"{point.ratio:.2f}",
+            "" if point.drop is None else f"{point.drop:.2f}",
+            "" if point.error is None else f"{point.error:.4g}",
+            duration(point.seconds),
+            style=None if point.met else "dim",
+        )
+    console.print()
+    console.print(table)
+    if found.measured is not None:
+        console.print(f"drop: points of {found.measured}")
 
 
 def _motifs(report: Report) -> str:
@@ -123,6 +156,7 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
         ("file", binary_size(size)),
         ("motifs", f"k = {recipe.k:,} of s = {recipe.s}, {extra.get('method')}, seed {extra.get('seed')}"),
         ("blocks", f"{recipe.blocks:,}"),
+        ("mosaic", f"{_mosaic(mosaic_bytes(file), recipe.blocks)}, {recipe.coding}"),
         ("distortion", f"{100 * recipe.distortion / recipe.energy if recipe.energy else 0:.3f} % of the energy"),
         ("architecture", network),
     ]

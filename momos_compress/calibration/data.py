@@ -123,6 +123,11 @@ def open_calibration(
     return _data(inputs, drawn.items, description, tuple(warnings), apart)
 
 
+def count_samples(data: str, model: nn.Module, *, source: str | None = None) -> int:
+    """How many samples there are to draw from, readable or not; MomosError as in ``open_calibration``."""
+    return len(_source(data, model, source, 0))
+
+
 def _source(data: str, model: nn.Module, source: str | None, wanted: int) -> Source:
     if hasattr(model, "pretrained_cfg"):
         return ImageSource(data, model, wanted)

@@ -11,8 +11,8 @@ from torch import nn
 
 from momos_compress.accuracy import preprocessing
 from momos_compress.blocks import check_finite
-from momos_compress.calibration.data import CalibrationData, open_calibration
-from momos_compress.calibration.fit import DAMPING, Fitter, LayerFit, damped, normalised
+from momos_compress.calibration.data import CalibrationData, count_samples, open_calibration
+from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.inputs import batch_length, to_device
 from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
 from momos_compress.calibration.repair import repair, samples_at_once
@@ -37,12 +37,16 @@ from momos_compress.select import EXCLUDED
 from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
-PASSES = 6
+PASSES, LEAST_PASSES = 14, 4
 ROUNDS = 2
-PASSES_A_ROUND = 2
+PASSES_A_ROUND, LEAST_A_ROUND = 5, 2
+PAIRS = 2 * 10**11
+"""Comparisons of blocks with motifs that the passes before the first round may take; many motifs get fewer passes."""
 SHIFT = 0.5
-TUNING_EPOCHS = 10
-GRADIENT_SAMPLES, GRADIENT_BATCH = 512, 16
+"""How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
+the layers before take their part of the way themselves."""
+TUNING_EPOCHS = 4
+GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
 ROUND_PRODUCTS = 2 * 10**12
 TUNING_PRODUCTS = 5 * 10**12
 """Multiplications that a round's two forward passes, and tuning, may take: large networks see fewer samples."""
@@ -73,12 +77,27 @@ def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
             raise MomosError(f"{info.name} {list(info.shape)}: {error}") from error
 
 
-def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell) -> CalibrationData:
-    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics."""
+def calibration_inputs(
+    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell, held_out: int = 0
+) -> CalibrationData:
+    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics.
+
+    held_out: so many further samples are kept apart, to measure on; of data at most a third of what there is.
+    """
     settings = work.settings
     if settings.calibrate != SYNTHETIC:
+        name = str(settings.calibrate)
+        if held_out:
+            there = count_samples(name, model, source=checkpoint.source)
+            spare = there - (settings.samples or 0)
+            held_out = max(1, min(held_out, there // 3, spare))
         return open_calibration(
-            str(settings.calibrate), model, samples=settings.samples, seed=settings.seed, source=checkpoint.source
+            name,
+            model,
+            samples=settings.samples,
+            seed=settings.seed,
+            source=checkpoint.source,
+            held_out=held_out,
         )
     if not hasattr(model, "pretrained_cfg"):
         raise MomosError(
@@ -89,18 +108,23 @@ def calibration_inputs(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, 
     one = products_of(model, torch.zeros(1, *shape, device=str(settings.device)))
     steps = max(SYNTHETIC_STEPS // 3, min(SYNTHETIC_STEPS, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * wanted)))
     count = wanted if settings.samples else max(16, min(wanted, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * steps)))
+    apart = min(held_out, max(16, count // 2))
     images = synthetic_images(
         model,
         shape,
-        count=count,
+        count=count + apart,
         steps=steps,
         batch=min(SYNTHETIC_BATCH, count),
         seed=settings.seed,
         device=str(settings.device),
-        progress=lambda done: tell("synthetic inputs", done, count * steps),
+        progress=lambda done: tell("synthetic inputs", done, (count + apart) * steps),
     )
-    description = f"{count:,} synthetic images from the statistics of batch norms"
-    return CalibrationData(description, count, (), lambda start, stop: images[start:stop])
+    kind = "synthetic images from the statistics of batch norms"
+    rest = images[count:]
+    further = CalibrationData(f"{apart:,} further {kind}", apart, (), lambda start, stop: rest[start:stop])
+    return CalibrationData(
+        f"{count:,} {kind}", count, (), lambda start, stop: images[start:stop], further if apart else None
+    )
 
 
 def fit_calibrated(
@@ -172,17 +196,18 @@ class _Run:
         """All steps in order."""
         with self.stages.stage("fit"):
             fitter = self._fitter()
-            total = fitter.blocks * (1 + PASSES)
+            passes, a_round = _passes(fitter)
+            total = fitter.blocks * (1 + passes)
             fitter.first_pass(lambda done: self.tell("fit", done, total))
-            for _ in range(PASSES):
+            for _ in range(passes):
                 fitter.improve(lambda done: self.tell("fit", done, total))
         for _ in range(ROUNDS):
             with self.stages.stage("compare"):
                 self._rebuild(fitter.codebook)
                 self._retarget()
             with self.stages.stage("fit again"):
-                for _ in range(PASSES_A_ROUND):
-                    fitter.improve(lambda done: self.tell("fit again", done, fitter.blocks * PASSES_A_ROUND))
+                for _ in range(a_round):
+                    fitter.improve(lambda done: self.tell("fit again", done, fitter.blocks * a_round))
         with self.stages.stage("round motifs"):
             stored, step = self._stored(fitter)
             fitter.codebook = decode_codebook(stored, step).to(self.device)
@@ -352,6 +377,14 @@ class _Run:
                 f"{max(self.damped.values()):g} times their mean square"
             )
         return tuple(out)
+
+
+def _passes(fitter: Fitter) -> tuple[int, int]:
+    """Passes before the first round, and in each round."""
+    k = len(fitter.codebook)
+    pairs = fitter.blocks * (k if k <= ALL_MOTIFS else 4 * CANDIDATES)
+    passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
+    return passes, max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
 
 
 def _changeable(model: nn.Module, work: Plan) -> set[str]:

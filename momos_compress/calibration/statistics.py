@@ -133,7 +133,7 @@ def collect_moments(
     return Statistics(store, {}, seen, silent, products // max(seen, 1))
 
 
-def products_of(model: nn.Module, inputs: torch.Tensor) -> int:
+def products_of(model: nn.Module, inputs: Inputs) -> int:
     """Multiplications of the layers of known kinds for one sample; inputs: (1, ...)."""
     total = 0
 

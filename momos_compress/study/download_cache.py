@@ -4,23 +4,6 @@ import shutil
 from pathlib import Path
 
 from momos_compress import hub
-from momos_compress.errors import MomosError
-
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "20GB", "1.5 GiB", "500000"; MomosError for anything else."""
-    number = text.strip().rstrip("BKMGTIbkmgti ")
-    unit = text.strip()[len(number) :].strip().upper() or "B"
-    try:
-        size = float(number) * _UNITS[unit if unit in _UNITS else f"{unit}B"]
-        if not 0 <= size < 2**63:
-            raise ValueError
-    except (ValueError, KeyError):
-        raise MomosError(f"{text!r} is no size; write it as 20GB, 512MiB or a number of bytes") from None
-    return int(size)
 
 
 def used_bytes(directory: Path) -> int:
