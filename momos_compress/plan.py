@@ -88,6 +88,8 @@ def resolve(settings: Settings) -> Settings:
 def _method(settings: Settings) -> tuple[str | None, str | None]:
     """The method, and what it is calibrated on; None where that depends on the checkpoint."""
     method, calibrate = settings.method, settings.calibrate
+    if calibrate is not None and not calibrate.strip():
+        raise MomosError(f"--calibrate is empty; give data, {SYNTHETIC} or {NO_CALIBRATION}")
     if settings.protocol == "paper":
         method = "random"
     if method is not None and method != HESSIAN:
