@@ -38,12 +38,13 @@ class Meter:
     """Measures a network against its original.
 
     what: what a drop is a drop of, and on which samples. step: points that one sample is worth; None where a drop is
-    no count.
+    no count. before: points of the original.
     """
 
     what: str
     step: float | None
     measure: Callable[[nn.Module], Loss]
+    before: float = 100.0
 
     def __call__(self, compressed: nn.Module) -> Loss:
         """The loss of a compressed network."""
@@ -86,7 +87,7 @@ def accuracy_meter(
     def measure(compressed: nn.Module) -> Loss:
         return Loss(drop=before.top1 - evaluate(compressed, data, device=device, progress=seen).top1)
 
-    return Meter(f"top-1 accuracy on the {before.images:,} images of {data}", 100 / before.images, measure)
+    return Meter(f"top-1 accuracy on the {before.images:,} images of {data}", 100 / before.images, measure, before.top1)
 
 
 def output_meter(original: nn.Module, samples: "CalibrationData", *, device: str) -> Meter:

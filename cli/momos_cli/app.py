@@ -11,6 +11,7 @@ from momos_cli.files import evaluate, export, inspect
 from momos_cli.options import COMMANDS
 from momos_cli.report import report
 from momos_cli.study import study
+from momos_cli.sweep import sweep
 from momos_cli.topology import topology
 from momos_cli.trace import trace
 
@@ -25,7 +26,7 @@ app.register_install_completion_command()
 
 
 app.default(compress)
-for command in (compress, inspect, evaluate, export, study, report, trace, topology):
+for command in (compress, inspect, evaluate, export, sweep, study, report, trace, topology):
     app.command(command)
 COMMANDS[:] = [name for name in app if not name.startswith("-")]
 

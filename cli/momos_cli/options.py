@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cyclopts import Parameter, Token
 
@@ -35,6 +35,18 @@ Output = Annotated[str | None, Parameter(name=["--output", "-o"])]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object on standard output.")]
 Quiet = Annotated[bool, Parameter(negative=(), help="No progress and no report.")]
 Where = Annotated[Device, Parameter(help="auto takes the GPU where there is one.")]
+
+
+Number = TypeVar("Number", int, float)
+
+
+def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """A list as it is written, 1,2,4; MomosError for anything else."""
+    try:
+        return [kind(part.strip()) for part in text.split(",")]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise MomosError(f"{option} {text!r} is no list of {what}; write it as 1,2,4") from None
 
 
 def open_model(

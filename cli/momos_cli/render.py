@@ -14,6 +14,7 @@ from momos_compress.inspection import mosaic_bytes
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
+from momos_compress.sweep import Sweep
 from momos_compress.units import binary_size, duration
 
 PIPE_WIDTH = 160
@@ -100,6 +101,33 @@ def show_points(found: BudgetReport) -> None:
     console.print(table)
     if found.measured is not None:
         console.print(f"drop: points of {found.measured}")
+
+
+def show_sweep(found: Sweep) -> None:
+    """One line a combination."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("c", "s", "rate weight", "k", "bytes", "ratio", "left", "error", "time"):
+        table.add_column(column, justify="right")
+    for row in found.rows:
+        error = row.output_error if row.measured else row.distortion
+        table.add_row(
+            f"{row.c:g}",
+            str(row.s),
+            f"{row.rate_weight:g}",
+            "failed" if row.k is None else f"{row.k:,}",
+            "" if row.file_bytes is None else f"{row.file_bytes:,}",
+            "" if row.ratio is None else f"{row.ratio:.2f}",
+            "" if row.score is None else f"{row.score:.2f}",
+            "" if error is None else f"{error:.4g}",
+            duration(row.seconds or 0.0),
+        )
+    console.print(table)
+    measured = next((row.measured for row in found.rows if row.measured), None)
+    notes = [] if measured is None else [f"left: {measured}, in points"]
+    notes.append(f"rows in {found.csv}" + (f"; {found.kept} of them from before" if found.kept else ""))
+    if found.figure is not None:
+        notes.append(f"figure in {found.figure}")
+    console.print("\n" + "; ".join(notes))
 
 
 def _motifs(report: Report) -> str:

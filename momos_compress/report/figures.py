@@ -26,7 +26,7 @@ def figure2(
     lows, highs = ([record[key] for record in records] for key in ("low", "high"))
     ratio_title = f"BDM ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
     y = _ratio_axis(ratio_title, lows, highs)
-    base = _chart("models").encode(
+    base = chart_on("models").encode(
         x=_rank_axis(len(records)),
         tooltip=[
             alt.Tooltip("model:N", title="model"),
@@ -47,7 +47,7 @@ def figure2(
     title = f"BDM ratio of {len(records)} {'model' if len(records) == 1 else 'models'}: {MEASURE_LABELS[measure]}"
     chart = alt.layer(_reference(**y), points, bars, height=380)
     subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; points: mean of {seeds}; bars: least to greatest; "
-    return _spec(chart, title, f"{subtitle}dashed: as complex as the copies", models=records, one=[{}])
+    return specification(chart, title, f"{subtitle}dashed: as complex as the copies", models=records, one=[{}])
 
 
 def qubd_planes(records: Records, medians: Records, families: Sequence[str], baseline: BaselineKind, over: str) -> Spec:
@@ -60,7 +60,7 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
     plane = alt.X(
         "plane:O", title="bit-plane (1 = most significant)", axis=alt.Axis(labelAngle=0), scale=alt.Scale(padding=0.3)
     )
-    base = _chart("models").encode(x=plane, y=alt.Y("ratio:Q", **y), color=_by_family(families), detail="key:N")
+    base = chart_on("models").encode(x=plane, y=alt.Y("ratio:Q", **y), color=_by_family(families), detail="key:N")
     lines = base.mark_line(interpolate="linear").encode(
         opacity=alt.condition(hovered, alt.value(1), alt.value(0.35)),
         strokeWidth=alt.condition(hovered, alt.value(3), alt.value(1.2)),
@@ -72,7 +72,7 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
         opacity=alt.condition(hovered, alt.value(1), alt.value(0.7)),
         tooltip=[model, alt.Tooltip("plane:O", title="plane"), alt.Tooltip("ratio_text:N", title="ratio")],
     )
-    middle = _chart("medians").encode(x=plane, y=alt.Y("median:Q", **y))
+    middle = chart_on("medians").encode(x=plane, y=alt.Y("median:Q", **y))
     median_tooltip = [
         alt.Tooltip("plane:O", title="plane"),
         alt.Tooltip("median:Q", title="median ratio", format=".6f"),
@@ -90,7 +90,7 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
     models = len({record["key"] for record in records})
     subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; a thin line for each of {models} "
     subtitle += f"{'model' if models == 1 else 'models'}; thick line with diamonds: median; dashed: 1"
-    return _spec(chart, "QuBD ratio by bit-plane", subtitle, models=records, medians=medians, one=[{}])
+    return specification(chart, "QuBD ratio by bit-plane", subtitle, models=records, medians=medians, one=[{}])
 
 
 def layer_profile(records: Records, model: str, baseline: BaselineKind, over: str) -> Spec:
@@ -121,13 +121,13 @@ def layer_profile(records: Records, model: str, baseline: BaselineKind, over: st
     chart = alt.vconcat(*panels, data=_named("layers"), spacing=14)
     subtitle = f"{over} over the mean of {BASELINE_LABELS[baseline]} copies; "
     subtitle += "tensors of two or more dimensions with sides of at least 4; dashed: 1"
-    return _spec(chart, f"BDM ratio by layer: {model}", subtitle, layers=records, one=[{}])
+    return specification(chart, f"BDM ratio by layer: {model}", subtitle, layers=records, one=[{}])
 
 
 def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
     """Spearman's coefficients as a heatmap with their values."""
     order = list(found.labels)
-    base = _chart("pairs").encode(
+    base = chart_on("pairs").encode(
         x=alt.X("column:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40, orient="bottom")),
         y=alt.Y("row:N", sort=order, title=None),
     )
@@ -151,10 +151,10 @@ def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
     chart = alt.layer(cells, words, height=32 * len(order), width=min(WIDTH - 220, 62 * len(order)))
     subtitle = f"Spearman's rank correlation over models, {n}; ratios over {BASELINE_LABELS[baseline]} copies"
     known = [cell for cell in found.cells if cell["rho"] is not None]
-    return _spec(chart, "Do the measures agree?", subtitle, pairs=known)
+    return specification(chart, "Do the measures agree?", subtitle, pairs=known)
 
 
-def _spec(
+def specification(
     chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart, title: str, subtitle: str, **data: Records
 ) -> Spec:
     """The specification with its data by name, each once; its width is left to who shows it.
@@ -171,12 +171,13 @@ def _named(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
-def _chart(name: str) -> alt.Chart:
+def chart_on(name: str) -> alt.Chart:
+    """A chart of the data of this name."""
     return alt.Chart(_named(name))
 
 
 def _reference(**y: Any) -> alt.Chart:
-    rule: alt.Chart = _chart("one").mark_rule(style="reference").encode(y=alt.YDatum(1, **y))
+    rule: alt.Chart = chart_on("one").mark_rule(style="reference").encode(y=alt.YDatum(1, **y))
     return rule
 
 

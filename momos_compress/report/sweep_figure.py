@@ -1,0 +1,45 @@
+"""The chart of a sweep: size against what is left (extra: report)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from momos_compress.report.figures import chart_on, specification
+from momos_compress.report.render import COLOURS, Spec
+
+Axis = tuple[str, str, bool]
+"""Field, title, and whether its scale is logarithmic."""
+
+
+def rate_chart(records: Sequence[Mapping[str, Any]], source: str, y_axis: Axis) -> Spec:
+    """One point a combination, a line through those of one block size and rate weight.
+
+    records: with ``s``, ``rate_weight``, ``k``, ``ratio``, ``bits_per_weight`` and the field that ``y_axis`` names.
+    """
+    field, y_title, logarithmic = y_axis
+    sizes = sorted({record["s"] for record in records})
+    weights = sorted({record["rate_weight"] for record in records})
+    positive = all(record[field] > 0 for record in records)
+    y_scale = alt.Scale(type="log" if logarithmic and positive else "linear", zero=False, padding=10)
+    base = chart_on("points").encode(
+        x=alt.X("bits_per_weight:Q", title="file (bits per weight)", scale=alt.Scale(zero=False, padding=10)),
+        y=alt.Y(f"{field}:Q", title=y_title, scale=y_scale),
+        color=alt.Color(
+            "s:O", title="block size s", scale=alt.Scale(domain=sizes, range=[*COLOURS, *COLOURS][: len(sizes)])
+        ),
+        detail="rate_weight:N",
+        tooltip=[
+            alt.Tooltip("s:Q", title="s"),
+            alt.Tooltip("k:Q", title="motifs", format=","),
+            alt.Tooltip("rate_weight:Q", title="rate weight"),
+            alt.Tooltip("ratio:Q", title="ratio", format=".2f"),
+            alt.Tooltip(f"{field}:Q", title=y_title, format=".4~g"),
+        ],
+    )
+    points = base.mark_point(filled=True, size=60, opacity=0.9)
+    if len(weights) > 1:
+        points = points.encode(shape=alt.Shape("rate_weight:O", title="rate weight"))
+    chart = alt.layer(base.mark_line(strokeWidth=1.2, opacity=0.6), points, height=380)
+    number = f"{len(records)} {'file' if len(records) == 1 else 'files'}"
+    return specification(chart, f"Size and loss of {source}", f"{number}; lines join one block size", points=records)
