@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from momos_compress.errors import MomosError
 
-RATE_WEIGHTS = (0.5, 3.0)
+RATE_WEIGHTS = (1.5, 9.0)
 """Between these, motifs by the number of blocks and the price of a bit go well together."""
 MOST_TRIES = 8
 TRIES_ALONE = 6
