@@ -23,8 +23,8 @@ class Settings:
     costs next to nothing, else float16; float32 with the paper's protocol. coding None: ans; packed with the paper's
     protocol. calibrate: data without labels that the motifs are fitted to, "synthetic" or "none"; None: synthetic where
     the network has batch norms to make inputs from. samples None: 1,024, or what there is. method None: hessian with
-    calibration, else faiss where it is installed. rate_weight: what a bit of the file
-    counts beside output error; at 1, as much as more motifs would buy in theory. 3 gave the best accuracy for its bytes.
+    calibration, else faiss where it is installed. rate_weight: what a bit of the file counts beside output error; at 1,
+    as much as more motifs would buy in theory.
     """
 
     c: float | None = None
