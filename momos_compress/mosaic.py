@@ -5,7 +5,7 @@ Tensors are read one at a time; what is kept of the mosaic while it grows lies i
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -103,12 +103,22 @@ class Rows:
         return np.repeat(part, blocks)[:, None]
 
 
+def row_layout(shape: Sequence[int]) -> Layout:
+    """A row for each index of the first dimension; a vector is one row."""
+    return Layout(shape[0] if len(shape) > 1 else 1)
+
+
+def fills_rows(info: TensorInfo, s: int) -> bool:
+    """Whether a tensor's rows fill whole blocks well enough."""
+    return row_layout(info.shape).count(info.values, s) <= MAX_PADDING * count_blocks(info.values, s)
+
+
 def find_rows(checkpoint: Checkpoint, chosen: tuple[TensorInfo, ...], s: int) -> dict[str, Rows]:
     """For each tensor whose rows (its first dimension) fill whole blocks well enough: its rows and their RMS."""
     found = {}
     for info in chosen:
-        layout = Layout(info.shape[0] if len(info.shape) > 1 else 1)
-        if layout.count(info.values, s) > MAX_PADDING * count_blocks(info.values, s):
+        layout = row_layout(info.shape)
+        if not fills_rows(info, s):
             continue
         matrix = layout.matrix(checkpoint.read(info.name))
         step = max(1, CHUNK_VALUES // max(1, matrix.shape[1]))

@@ -8,10 +8,11 @@ from typing import get_args
 import torch
 
 from momos_compress.atomic import check_writable
-from momos_compress.blocks import check_block_size, check_motif_count, motifs_for_capacity
+from momos_compress.blocks import check_block_size, check_motif_count, count_blocks, motifs_for_capacity
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import CODEBOOK_DTYPES
 from momos_compress.errors import MomosError
+from momos_compress.mosaic import fills_rows, row_layout
 from momos_compress.motifs import HESSIAN, default_method, get_fit, sample_size
 from momos_compress.nearest import faiss_problem
 from momos_compress.select import Selection, select
@@ -145,19 +146,32 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
     )
     if problem:
         selection = dataclasses.replace(selection, warnings=(*selection.warnings, problem))
-    blocks = selection.blocks(settings.s)
+    blocks = _blocks(selection, settings)
     if settings.k is not None:
         if settings.k > blocks:
             warning = f"k = {settings.k:,} is more than the {blocks:,} blocks; {blocks:,} motifs hold each of them"
             selection = dataclasses.replace(selection, warnings=(*selection.warnings, warning))
         k = min(settings.k, blocks)
     else:
-        k = motifs_for_capacity(settings.c or 0, blocks)
+        # The paper counts the blocks of flattened tensors; cut by rows there are a few more.
+        k = motifs_for_capacity(settings.c or 0, selection.blocks(settings.s))
     check_motif_count(k)
     wanted = max(0, k - settings.zero_motif)
     sampled = wanted if settings.method == "random" else sample_size(blocks, k)
     parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)
     return Plan(settings, selection, parameters, blocks, k, sampled)
+
+
+def _blocks(selection: Selection, settings: Settings) -> int:
+    """Blocks as the tensors will be cut."""
+    if settings.protocol == "paper":
+        return selection.blocks(settings.s)
+    return sum(
+        row_layout(info.shape).count(info.values, settings.s)
+        if settings.method == HESSIAN or fills_rows(info, settings.s)
+        else count_blocks(info.values, settings.s)
+        for info in selection.chosen
+    )
 
 
 def output_path(checkpoint: Checkpoint, output: str | Path | None) -> Path:

@@ -211,7 +211,7 @@ def spoilt(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         ({"b.w": spoilt(float("-inf"), torch.bfloat16)}, "--no-bdm", r"b.w \[4, 4\]: -inf at index \[2, 1\]"),
         ({"b.w": spoilt(1e300, torch.float64)}, "", r"b.w \[4, 4\]: inf at index \[2, 1\]"),
         ({"b.w": spoilt(float("nan"))}, "--method random --k 1", r"b.w \[4, 4\]: nan at index \[2, 1\]"),
-        ({"b.w": torch.full((4, 4), 1e6)}, "--c 1", "1e\\+06.*--codebook-dtype"),
+        ({"b.w": torch.full((4, 4), 1e9)}, "--c 1 --codebook-dtype float16", "e\\+06.*--codebook-dtype"),
         ({}, "", "no tensors"),
         ({"steps": torch.arange(64).reshape(8, 8)}, "", "no tensor to compress.*not in floating point"),
         ({"norm": torch.ones(64), "bias": torch.ones(8)}, "", "no tensor to compress.*--include"),

@@ -16,8 +16,9 @@ from conftest import minilm_directory
 from PIL import Image
 from torch import Tensor, nn
 
-from momos_compress import MomosError, calibration_images, evaluate, hub
+from momos_compress import MomosError, evaluate, hub
 from momos_compress.accuracy import DATASETS
+from momos_compress.calibration import images as calibration_images
 from momos_compress.calibration.data import CalibrationData, open_calibration
 
 IMAGES = 12

@@ -33,7 +33,7 @@ def test_a_timm_model_comes_back_with_exactly_the_files_weights(name: str, tmp_p
 def test_without_compression_error_the_function_is_unchanged(tmp_path: Path) -> None:
     checkpoint = open_checkpoint("test_vit", pretrained=False)
     path = tmp_path / "m.momos.safetensors"
-    settings = Settings(c=1.0, codebook_dtype="float32", passthrough="keep", zero_motif=False)
+    settings = Settings(c=1.0, protocol="paper", passthrough="keep", zero_motif=False)
     report = compress(checkpoint, settings, path)
     assert report.relative_distortion == 0
     original = timm.create_model("test_vit").eval()
@@ -71,7 +71,7 @@ def test_a_transformers_model_with_tied_weights_comes_back(tmp_path: Path) -> No
     original = BertForMaskedLM(config).eval()
     original.save_pretrained(tmp_path / "bert")
     path = tmp_path / "m.momos.safetensors"
-    settings = Settings(c=1.0, codebook_dtype="float32", passthrough="keep", zero_motif=False)
+    settings = Settings(c=1.0, protocol="paper", passthrough="keep", zero_motif=False)
     report = compress(open_checkpoint(str(tmp_path / "bert")), settings, path)
     assert report.baseline is not None
     assert "BertForMaskedLM as transformers initialises it" in report.baseline

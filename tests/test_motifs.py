@@ -95,7 +95,7 @@ def test_the_sample_is_bounded_below_and_by_the_blocks() -> None:
 
 
 def test_an_unknown_method_lists_the_choices() -> None:
-    with pytest.raises(MomosError, match="choose from faiss, random, sklearn"):
+    with pytest.raises(MomosError, match="choose from faiss, hessian, random, sklearn"):
         fit(mixture(10, 4), 2, method="kmeans", seed=0)
 
 

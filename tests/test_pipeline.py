@@ -17,7 +17,7 @@ def test_progress_adds_up_to_each_total(tmp_path: Path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     compress(
         open_checkpoint("digits"),
-        Settings(c=0.02),
+        Settings(c=0.02, calibrate="none"),
         tmp_path / "x.momos.safetensors",
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
     )
@@ -46,7 +46,7 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
     ("settings", "message"),
     [
         (Settings(c=0.1, k=3), "either c or k"),
-        (Settings(method="random2"), "choose from faiss, random, sklearn"),
+        (Settings(method="random2"), "choose from faiss, hessian, random, sklearn"),
         (Settings(method="faiss", protocol="paper"), "drop --method faiss"),
         (Settings(protocol="papers"), "choose from default, paper"),  # type: ignore[arg-type]
         (Settings(codebook_dtype="int4"), "choose from float16, bfloat16, float32, int8"),  # type: ignore[arg-type]
@@ -79,10 +79,12 @@ def test_the_paper_protocol_implies_its_choices() -> None:
 
 
 def test_more_motifs_than_blocks_are_cut_with_a_warning(tmp_path: Path) -> None:
-    checkpoint = memory_checkpoint({"w": torch.randn(10, 10)})
+    weight = torch.randn(10, 10)
+    weight /= weight.square().mean(dim=1, keepdim=True).sqrt()  # rows of scale 1
+    checkpoint = memory_checkpoint({"w": weight})
     work = plan(checkpoint, Settings(k=1000))
-    assert work.k == work.blocks == 25
-    assert "1,000 is more than the 25 blocks" in work.selection.warnings[0]
+    assert work.k == work.blocks == 30  # three for each row
+    assert "1,000 is more than the 30 blocks" in work.selection.warnings[0]
     report = compress(
         checkpoint, Settings(k=1000, codebook_dtype="float32", zero_motif=False), tmp_path / "x.safetensors"
     )

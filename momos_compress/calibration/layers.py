@@ -1,7 +1,7 @@
 """Which layer of a network a weight belongs to, and how that layer's inputs meet the weight's columns."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from momos_compress.blocks import Layout
 from momos_compress.checkpoint import TensorInfo
+from momos_compress.mosaic import row_layout
 
 Kind = Literal["linear", "convolution", "embedding", "other"]
 Pair = tuple[int, int]
@@ -30,11 +31,6 @@ class LayerWeight:
     kind: Kind
     layout: Layout
     groups: int
-
-
-def row_layout(shape: Sequence[int]) -> Layout:
-    """A row for each index of the first dimension; a vector is one row."""
-    return Layout(shape[0] if len(shape) > 1 else 1)
 
 
 def find_layers(model: nn.Module | None, infos: Iterable[TensorInfo]) -> list[LayerWeight]:
