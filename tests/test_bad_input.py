@@ -82,7 +82,11 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, compressed."""
     path = tmp_path_factory.mktemp("compressed") / "digits.momos.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["momos-compress", "digits", "--k", "16", "-o", str(path), "--no-bdm", "--quiet"])
+        patch.setattr(
+            sys,
+            "argv",
+            ["momos-compress", "digits", "--k=16", "--calibrate=none", "-o", str(path), "--no-bdm", "--quiet"],
+        )
         with pytest.raises(SystemExit) as stop:
             cli.main()
     assert not stop.value.code
@@ -596,7 +600,7 @@ main()
 def test_a_disk_that_fills_up_while_writing(work: Path) -> None:
     Path("out.safetensors").write_bytes(b"precious")
     before = contents(work)
-    process = start("digits", "-o", "out.safetensors", "--no-bdm", code=LIMITED)
+    process = start("digits", "-o", "out.safetensors", "--no-bdm", "--calibrate=none", code=LIMITED)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert out == ""

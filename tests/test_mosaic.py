@@ -152,7 +152,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     files = []
     for name in ("one", "two"):
         path = tmp_path / f"{name}.momos.safetensors"
-        compress(open_checkpoint("digits"), Settings(c=0.03, seed=5), path)
+        compress(open_checkpoint("digits"), Settings(c=0.03, seed=5, calibrate="none"), path)
         files.append(path.read_bytes())
     assert files[0] == files[1]
 
