@@ -1,14 +1,21 @@
 """What a compressed file holds, as records."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from momos_compress.container import COUNTS, dtype_name
 from momos_compress.reader import MomosFile
 
 
-def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
-    """One record for each stored tensor: name, shape, dtype, stored, bytes; blocks and distortion where compressed."""
+def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """One record for each stored tensor: name, shape, dtype, stored, bytes and their share of the file.
+
+    Where compressed, blocks, distortion and its share; with ``output_errors`` (see ``sensitivity``) those and theirs.
+    """
     rows: list[dict[str, Any]] = []
+    file_bytes = file.path.stat().st_size
+    distortion = sum(tensor.distortion for tensor in file.recipe.tensors.values())
+    outputs = sum(output_errors.values()) if output_errors else 0.0
     formats = [name for name in file.entries if name in file.recipe.reserved]
     for name in (*formats, *(name for name in file if name not in file.recipe.aliases)):
         entry, tensor = file.entries[name], file.recipe.tensors.get(name)
@@ -22,8 +29,13 @@ def tensor_rows(file: MomosFile) -> list[dict[str, Any]]:
                 "bytes": entry.nbytes,
                 "blocks": tensor.blocks if tensor else None,
                 "distortion": tensor.distortion if tensor else None,
+                "byte_share": entry.nbytes / file_bytes,
+                "distortion_share": _share(tensor.distortion, distortion) if tensor else None,
             }
         )
+        if output_errors is not None:
+            error = output_errors.get(name)
+            rows[-1] |= {"output_error": error, "output_share": None if error is None else _share(error, outputs)}
     return rows
 
 
@@ -33,7 +45,11 @@ def mosaic_bytes(file: MomosFile) -> int:
     return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
 
 
-def describe(file: MomosFile) -> dict[str, Any]:
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def describe(file: MomosFile, output_errors: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The whole file as one JSON-ready record."""
     recipe = file.recipe
     return {
@@ -48,5 +64,5 @@ def describe(file: MomosFile) -> dict[str, Any]:
         "relative_distortion": recipe.distortion / recipe.energy if recipe.energy else 0.0,
         **recipe.extra,
         "aliases": dict(recipe.aliases),
-        "tensors": tensor_rows(file),
+        "tensors": tensor_rows(file, output_errors),
     }

@@ -451,6 +451,23 @@ def test_an_existing_output_survives_every_failure(mistake: Mistake) -> None:
 # Other commands
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--against digits", "--against MODEL and --data DATA go together"),
+        ("--data digits", "--against MODEL and --data DATA go together"),
+        ("--samples 3", "go with --against"),
+        ("--against digits --data nowhere", "nowhere"),
+        ("--against digits --data digits --samples 0", "at least 1 sample"),
+        ("--against digits --data digits --samples 451", "450 images, too few for 451"),
+        ("--against w.safetensors --data digits", "--arch NAME"),
+        ("--against digit --data digits", "'digit' is no timm model"),
+    ],
+)
+def test_inspect_against_the_original(mistake: Mistake, compressed: Path, words: str, message: str) -> None:
+    assert message in mistake("inspect", compressed, *words.split())
+
+
 def test_files_that_are_not_compressed(mistake: Mistake) -> None:
     for command in ("inspect", "export"):
         assert "w.safetensors: not a MoMos file" in mistake(command, "w.safetensors")

@@ -5,28 +5,80 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, print_json
+from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, print_json, warn
 from momos_compress.errors import MomosError
-from momos_compress.settings import Settings
+from momos_compress.settings import Device, Settings
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from momos_compress.reader import MomosFile
+
 DEFAULTS = Settings()
 
 
-def inspect(file: Annotated[str, Parameter(help="A compressed file.")], /, *, json_: Json = False) -> None:
-    """Show what a compressed file holds, tensor by tensor."""
+def inspect(
+    file: Annotated[str, Parameter(help="A compressed file.")],
+    /,
+    *,
+    against: Annotated[
+        str | None, Parameter(help="The model it was made from: each tensor's share of the output error, on --data.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        Parameter(name=["--data", "--calibrate"], help="Inputs for --against, without labels; as for calibration."),
+    ] = None,
+    samples: Annotated[int | None, Whole, Parameter(help="How many of them. Default 256, or all there are.")] = None,
+    arch: Annotated[str | None, Parameter(help="timm architecture of --against, where it is a bare file.")] = None,
+    seed: Annotated[int, Whole] = DEFAULTS.seed,
+    device: Where = DEFAULTS.device,
+    json_: Json = False,
+) -> None:
+    """Show what a compressed file holds, tensor by tensor, and what share of bytes and error each has."""
     from momos_cli.render import show_file
     from momos_compress.inspection import describe, tensor_rows
     from momos_compress.models import architecture_of
     from momos_compress.reader import MomosFile
 
+    if (against is None) != (data is None):
+        raise MomosError("--against MODEL and --data DATA go together: the original runs on the data")
+    if against is None and (samples is not None or arch is not None):
+        raise MomosError("--samples and --arch go with --against MODEL")
     opened = MomosFile(file)
+    errors = None
+    if against is not None and data is not None:
+        errors = _output_errors(opened, against, data, samples=samples, arch=arch, seed=seed, device=device)
     if json_:
-        print_json(describe(opened))
+        print_json(describe(opened, errors))
     else:
-        show_file(opened, architecture_of(opened), tensor_rows(opened))
+        show_file(opened, architecture_of(opened), tensor_rows(opened, errors))
+
+
+def _output_errors(
+    file: "MomosFile", against: str, data: str, *, samples: int | None, arch: str | None, seed: int, device: Device
+) -> dict[str, float]:
+    from momos_cli.progress import StageProgress
+    from momos_compress.calibration.sensitivity import sensitivity
+    from momos_compress.models import model_of
+    from momos_compress.plan import resolve_device
+
+    place = resolve_device(device)
+    if seed < 0:
+        raise MomosError(f"--seed must be at least 0, not {seed}")
+    original = open_model(against, arch=arch, checkpoint=None, pretrained=True, seed=seed, quiet=False)
+    with StageProgress(quiet=False) as progress:
+        errors, inputs = sensitivity(
+            file,
+            model_of(original, device=place),
+            data,
+            samples=samples,
+            seed=seed,
+            source=original.source,
+            device=place,
+            progress=lambda done, total: progress("tensors alone", done, total),
+        )
+    warn(inputs.warnings)
+    return errors
 
 
 def export(

@@ -190,8 +190,12 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
     ]
     console.print(_pairs(str(file.path), pairs))
     table = Table(box=None, pad_edge=False)
-    for column in ("tensor", "shape", "dtype", "stored as", "bytes", "blocks", "distortion"):
-        table.add_column(column, justify="right" if column in ("bytes", "blocks", "distortion") else "left")
+    words = ("tensor", "shape", "dtype", "stored as")
+    figures = ["bytes", "% of file", "blocks", "distortion", "% of it"]
+    if any("output_error" in row for row in rows):
+        figures += ["output error", "% of them"]
+    for column in (*words, *figures):
+        table.add_column(column, justify="left" if column in words else "right")
     for row in rows:
         shape = row["shape"]
         assert isinstance(shape, list)
@@ -202,8 +206,19 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
             str(row["dtype"]),
             str(row["stored"]),
             f"{row['bytes']:,}",
+            _percent(row["byte_share"]),
             "" if blocks is None else f"{blocks:,}",
             "" if distortion is None else f"{distortion:.4g}",
+            _percent(row["distortion_share"]),
+            *([_short(row["output_error"]), _percent(row["output_share"])] if "output_error" in row else []),
         )
     console.print()
     console.print(table)
+
+
+def _percent(share: object) -> str:
+    return f"{100 * share:.1f}" if isinstance(share, float) else ""
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else ""

@@ -21,9 +21,14 @@ def rate_chart(records: Sequence[Mapping[str, Any]], source: str, y_axis: Axis) 
     sizes = sorted({record["s"] for record in records})
     weights = sorted({record["rate_weight"] for record in records})
     positive = all(record[field] > 0 for record in records)
-    y_scale = alt.Scale(type="log" if logarithmic and positive else "linear", zero=False, padding=10)
+    y_scale = alt.Scale(type="log" if logarithmic and positive else "linear", zero=False, nice=False, padding=10)
     base = chart_on("points").encode(
-        x=alt.X("bits_per_weight:Q", title="file (bits per weight)", scale=alt.Scale(zero=False, padding=10)),
+        x=alt.X(
+            "bits_per_weight:Q",
+            title="file (bits per weight)",
+            scale=alt.Scale(zero=False, nice=False, padding=10),
+            axis=alt.Axis(tickCount=8),
+        ),
         y=alt.Y(f"{field}:Q", title=y_title, scale=y_scale),
         color=alt.Color(
             "s:O", title="block size s", scale=alt.Scale(domain=sizes, range=[*COLOURS, *COLOURS][: len(sizes)])
@@ -42,4 +47,9 @@ def rate_chart(records: Sequence[Mapping[str, Any]], source: str, y_axis: Axis) 
         points = points.encode(shape=alt.Shape("rate_weight:O", title="rate weight"))
     chart = alt.layer(base.mark_line(strokeWidth=1.2, opacity=0.6), points, height=380)
     number = f"{len(records)} {'file' if len(records) == 1 else 'files'}"
-    return specification(chart, f"Size and loss of {source}", f"{number}; lines join one block size", points=records)
+    return specification(
+        chart,
+        f"Size and loss of {source}",
+        f"{number}; lines join those of one block size and rate weight",
+        points=records,
+    )

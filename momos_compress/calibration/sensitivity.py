@@ -1,0 +1,84 @@
+"""What each compressed tensor alone does to a network's outputs."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from momos_compress.calibration.data import CalibrationData, count_samples, open_calibration
+from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, to_device
+from momos_compress.calibration.layers import own_names
+from momos_compress.calibration.repair import samples_at_once
+from momos_compress.calibration.tuning import output_loss
+from momos_compress.errors import MomosError
+from momos_compress.reader import MomosFile
+
+SAMPLES = 256
+BATCH = 64
+
+
+def sensitivity(
+    file: MomosFile,
+    original: nn.Module,
+    data: str,
+    *,
+    samples: int | None = None,
+    seed: int,
+    source: str | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, float], CalibrationData]:
+    """The output error (``output_loss``) that each tensor of a mosaic makes alone in ``original``; and the inputs used.
+
+    data: inputs without labels, as for calibration. samples: None takes 256, or what there is. source: what the network
+    was opened from, for its tokenizer. Raises MomosError where the file is not of this network.
+    """
+    places = _places(file, original)
+    if samples is None:
+        samples = min(SAMPLES, count_samples(data, original, source=source))
+    inputs = open_calibration(data, original, samples=samples, seed=seed, source=source)
+    batch = max(1, min(BATCH, samples_at_once(original, to_device(inputs.read(0, 1), device))))
+    batches = inputs.batches(batch)
+    return _alone(file, original, places, batches, inputs.samples, device=device, progress=progress), inputs
+
+
+def _places(file: MomosFile, original: nn.Module) -> dict[str, torch.Tensor]:
+    """The network's own tensor of each compressed one, by the file's name."""
+    names = own_names(original, file.recipe.tensors)
+    own = {**dict(original.named_parameters(remove_duplicate=False)), **dict(original.named_buffers())}
+    for name, tensor in file.recipe.tensors.items():
+        if name not in names:
+            raise MomosError(f"{file.path} is of another network: {type(original).__name__} has no {name}")
+        shape = list(own[names[name]].shape)
+        if shape != list(tensor.shape):
+            raise MomosError(f"{file.path} is of another network: {name} is {list(tensor.shape)} there, here {shape}")
+    return {name: own[names[name]] for name in file.recipe.tensors}
+
+
+def _alone(
+    file: MomosFile,
+    original: nn.Module,
+    places: dict[str, torch.Tensor],
+    batches: Iterable[Inputs],
+    samples: int,
+    *,
+    device: str,
+    progress: Callable[[int, int], None],
+) -> dict[str, float]:
+    errors = dict.fromkeys(places, 0.0)
+    total = samples * len(places)
+    with torch.inference_mode():
+        for batch in batches:
+            inputs, mask, length = to_device(batch, device), attention_mask(batch), batch_length(batch)
+            mask = None if mask is None else mask.to(device)
+            target = forward(original, inputs)
+            for name, place in places.items():
+                # ``data``: in inference mode a parameter itself takes no new values.
+                kept = place.data.clone()
+                try:
+                    place.data.copy_(file.get(name).to(device))
+                    errors[name] += float(output_loss(forward(original, inputs), target, mask)) * length / samples
+                finally:
+                    place.data.copy_(kept)
+                progress(length, total)
+    return errors
