@@ -16,7 +16,7 @@ from momos_compress.entropy_coding import IndexModel, frequencies, least_words, 
 
 def falling(draw: np.random.Generator, k: int, *, tail: float = 1.5, size: float = 50) -> np.ndarray:
     """Usage like that of a fitted codebook, most used first."""
-    return np.sort((draw.pareto(tail, size=k) * size).astype(np.int64) + 1)[::-1]
+    return np.sort(np.minimum(draw.pareto(tail, size=k) * size, 10**9).astype(np.int64) + 1)[::-1]
 
 
 def draw_indices(draw: np.random.Generator, usage: np.ndarray, count: int) -> np.ndarray:
