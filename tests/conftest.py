@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
+from momos_compress import Settings, compress, pipeline
 from momos_compress.checkpoint import Checkpoint, Tensors, from_state_dict
+from momos_compress.run_report import Report
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -18,6 +20,14 @@ def memory_checkpoint(state: Mapping[str, torch.Tensor], **fields: object) -> Ch
     tensors: Tensors = from_state_dict(state)
     size = sum(info.nbytes for info in tensors.infos)
     return Checkpoint("memory", "memory", tensors, size, {"source": "memory", "pretrained": True}, **fields)  # type: ignore[arg-type]
+
+
+def compress_version1(checkpoint: Checkpoint, path: Path, **settings: object) -> Report:
+    """Compress into a file of the format's first version, without extensions: flat blocks, packed, float16 motifs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "find_rows", lambda *arguments: {})
+        plain = Settings(coding="packed", codebook_dtype="float16", calibrate="none", bdm=False, **settings)  # type: ignore[arg-type]
+        return compress(checkpoint, plain, path)
 
 
 def shared(name: str) -> Path:

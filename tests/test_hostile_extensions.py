@@ -19,7 +19,7 @@ import momos_compress
 from momos_compress import load_file
 from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.blocks import Layout
-from momos_compress.mosaic import project
+from momos_compress.mosaic import Rows, project
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
 from momos_compress.writer import write_container
@@ -49,14 +49,16 @@ def sound(path: Path, coding: str) -> bytes:
         work.selection.chosen,
         np.random.default_rng(0).standard_normal((6, 3), dtype=np.float32),
         codebook_dtype="int8",
-        layouts={"conv.weight": Layout(4), "embed.weight": Layout(7, transposed=True)},
-        scales={"conv.weight": torch.tensor([190, 192, 192, 197], dtype=torch.uint8)},
+        rows={
+            "conv.weight": Rows(Layout(4), torch.tensor([190, 192, 192, 197], dtype=torch.uint8)),
+            "embed.weight": Rows(Layout(7, transposed=True)),
+        },
         keep_unused=True,
         energy=1.0,
         sampled_blocks=0,
     )
-    stored, cast = stored_tensors(checkpoint, work, mosaic, work.settings.coding)
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, cast, work.settings.coding))
+    stored, kept = stored_tensors(checkpoint, work, mosaic, coding)  # type: ignore[arg-type]
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept, coding))  # type: ignore[arg-type]
     return path.read_bytes()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import memory_checkpoint
+from conftest import compress_version1, memory_checkpoint
 from hostile import (
     BOUNDED,
     JSON_VALUES,
@@ -38,7 +38,7 @@ from hostile import (
 
 import momos_compress
 from momos_cli import app as cli
-from momos_compress import FormatError, MomosError, Settings, load_file, load_model
+from momos_compress import FormatError, MomosError, load_file, load_model
 from momos_compress.architecture import Architecture
 from momos_compress.export import export_dense
 from momos_compress.inspection import describe
@@ -76,7 +76,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         "nothing": torch.zeros(0, 3),
     }
     path = tmp_path_factory.mktemp("sound") / "sound.safetensors"
-    momos_compress.compress(memory_checkpoint(state), Settings(k=6, s=3, bdm=False), path)
+    compress_version1(memory_checkpoint(state), path, k=6, s=3)
     return path.read_bytes()
 
 
@@ -91,9 +91,7 @@ def expected(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Tensors]:
     """Recipe and tensors of a compressed network, whose architecture the file names."""
     path = tmp_path_factory.mktemp("network") / "digits.safetensors"
-    momos_compress.compress(
-        momos_compress.open_checkpoint("digits"), Settings(k=16, s=8, bdm=False, calibrate="none"), path
-    )
+    compress_version1(momos_compress.open_checkpoint("digits"), path, k=16, s=8)
     return parse(path.read_bytes())
 
 
