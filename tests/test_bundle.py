@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,33 @@ from hypothesis import strategies as st
 from second_reader import contents as second_contents
 from second_reader import stored_tensors as second_stored
 
-from momos_compress import FormatError, MomosError, MomosFile, Settings, compress, load_file, open_checkpoint
+from momos_compress import (
+    FormatError,
+    MomosError,
+    MomosFile,
+    Settings,
+    affine8,
+    compress,
+    load_file,
+    open_checkpoint,
+    pipeline,
+)
 from momos_compress import assembly as assembly_module
 from momos_compress import mosaic as mosaic_module
 from momos_compress.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
 from momos_compress.export import export_dense
 from momos_compress.inspection import tensor_rows
 from momos_compress.topology import layer_names
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_other_extensions() -> Iterator[None]:
+    """Flat blocks, float16 motifs, norms as they are: the bundle and the coding alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "find_rows", lambda *arguments: {})
+        patch.setattr(pipeline, "smallest_dtype", lambda *arguments: "float16")
+        patch.setattr(affine8, "encode", lambda tensor: None)
+        yield
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
