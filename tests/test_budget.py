@@ -48,7 +48,7 @@ def imagined(budget: Budget, *, rate: float = 0.2, efficiency: float = 0.9) -> C
 
 
 def run_search(
-    budget: Budget, sizes: dict[int, Sizes] = SIZES, weights: tuple[float, float] = RATE_WEIGHTS, **kind: float
+    budget: Budget, sizes: dict[int, Sizes] = SIZES, weights: tuple[float, float] = (0.5, 3.0), **kind: float
 ) -> list[Point]:
     return search(
         imagined(budget, **kind),

