@@ -157,7 +157,7 @@ def test_one_motif_and_names_of_the_formats_own(tmp_path: Path) -> None:
     assert MomosFile(path).recipe.features == ()
     for name in ("momos.bundle", "momos.recipe", "momos.counts"):
         tensors = {name: torch.arange(3), "w": draw(64, 64)}
-        compress(memory_checkpoint(tensors), Settings(k=9), path)
+        compress(memory_checkpoint(tensors), Settings(k=9, coding="packed"), path)
         assert torch.equal(load_file(path)[name], tensors[name])
         with pytest.raises(MomosError, match=f"{name}' cannot be stored.*rename it"):
             compress(memory_checkpoint(tensors), Settings(k=9, coding="ans"), path)

@@ -70,7 +70,7 @@ def test_a_combination_that_fails_is_a_row_and_is_tried_again(
     words = ("--c", "0.002", "--s", "16,8", "-o", "r", "--json")
     code, out, err = run(capsys, monkeypatch, *words)
     assert code == 1
-    assert err == "warning: c = 0.002, s = 16, rate weight 1 failed: MemoryError\n"
+    assert err == "warning: c = 0.002, s = 16, rate weight 3 failed: MemoryError\n"
     assert [row["status"] for row in json.loads(out)["rows"]] == ["failed", "ok"]
     assert json.loads(out)["rows"][0]["file_bytes"] is None
     monkeypatch.setattr(sweep_module, "try_settings", real)
