@@ -103,7 +103,7 @@ def momos(*arguments: str, endpoint: str, home: Path, directory: Path, **more: s
         env=environment(endpoint, home, **more),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -38,18 +38,22 @@ from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
 PASSES, LEAST_PASSES = 14, 4
-ROUNDS = 2
-PASSES_A_ROUND, LEAST_A_ROUND = 5, 2
-PAIRS = 2 * 10**11
-"""Comparisons of blocks with motifs that the passes before the first round may take; many motifs get fewer passes."""
+ROUNDS, LEAST_ROUNDS = 6, 2
+PASSES_A_ROUND, LEAST_A_ROUND = 3, 2
+PAIRS, PAIRS_A_BLOCK = 2 * 10**11, 2000
+"""Comparisons of blocks with motifs that the passes before the first round may take, and what else a block costs in a
+pass, in such comparisons: large networks and many motifs get fewer passes."""
 SHIFT = 0.5
 """How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
 the layers before take their part of the way themselves."""
-TUNING_EPOCHS = 4
+TUNING_EPOCHS, TUNING_PASSES = 8, 4
 GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
-ROUND_PRODUCTS = 2 * 10**12
+GRADIENT_PRODUCTS, LEAST_GRADIENTS = 5 * 10**12, 128
+"""Multiplications that gradients may take, down to so many samples: their squares are means over rows, soon good."""
+ROUND_PRODUCTS, ROUNDS_PRODUCTS = 2 * 10**12, 4 * 10**12
 TUNING_PRODUCTS = 5 * 10**12
-"""Multiplications that a round's two forward passes, and tuning, may take: large networks see fewer samples."""
+"""Multiplications that a round's two forward passes, those of all rounds, and tuning may take: large networks get fewer
+rounds, and see fewer samples."""
 HELD_VALUES = 2**27
 IMPORTANCE_FLOOR = 1e-3
 SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
@@ -153,7 +157,8 @@ def fit_calibrated(
             directory=spool_directory,
             progress=lambda done: tell("second moments", done, data.samples),
         )
-        limit = min(GRADIENT_SAMPLES, data.samples)
+        affordable = GRADIENT_PRODUCTS // max(1, 3 * statistics.products)
+        limit = min(GRADIENT_SAMPLES, data.samples, max(LEAST_GRADIENTS, affordable))
         statistics.gradients = collect_gradients(
             model,
             layers,
@@ -196,12 +201,12 @@ class _Run:
         """All steps in order."""
         with self.stages.stage("fit"):
             fitter = self._fitter()
-            passes, a_round = _passes(fitter)
+            passes, rounds, a_round = self._passes(fitter)
             total = fitter.blocks * (1 + passes)
             fitter.first_pass(lambda done: self.tell("fit", done, total))
             for _ in range(passes):
                 fitter.improve(lambda done: self.tell("fit", done, total))
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             with self.stages.stage("compare"):
                 self._rebuild(fitter.codebook)
                 self._retarget()
@@ -334,12 +339,21 @@ class _Run:
             layer.targets[:, :, :width] += SHIFT * shift.float()
             self.statistics.moments[layer.name] = padded
 
+    def _passes(self, fitter: Fitter) -> tuple[int, int, int]:
+        """Passes before the first round, rounds, and passes in each."""
+        k = len(fitter.codebook)
+        pairs = fitter.blocks * (PAIRS_A_BLOCK + (k if k <= ALL_MOTIFS else 4 * CANDIDATES))
+        passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
+        products = 2 * self.statistics.products * self._affordable(ROUND_PRODUCTS, 2)
+        rounds = min(ROUNDS, ROUNDS_PRODUCTS // max(1, products), passes * ROUNDS // PASSES)
+        return passes, max(LEAST_ROUNDS, rounds), max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
+
     def _affordable(self, products: int, passes: int) -> int:
         return max(1, min(self.data.samples, products // max(1, passes * self.statistics.products)))
 
     def _tune(self) -> set[str]:
-        samples = self._affordable(TUNING_PRODUCTS, 3)
-        epochs = min(TUNING_EPOCHS, TUNING_PRODUCTS // max(1, 3 * self.statistics.products * samples))
+        samples = self._affordable(TUNING_PRODUCTS, TUNING_PASSES)
+        epochs = min(TUNING_EPOCHS, TUNING_PRODUCTS // max(1, TUNING_PASSES * self.statistics.products * samples))
         kept = [name for name, tensor in self.model.named_parameters() if name in self.beside and tensor.ndim < 2]
         batches = list(self.data.batches(self.at_once, samples))
         count = sum(map(batch_length, batches)) * epochs
@@ -379,14 +393,6 @@ class _Run:
         return tuple(out)
 
 
-def _passes(fitter: Fitter) -> tuple[int, int]:
-    """Passes before the first round, and in each round."""
-    k = len(fitter.codebook)
-    pairs = fitter.blocks * (k if k <= ALL_MOTIFS else 4 * CANDIDATES)
-    passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
-    return passes, max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
-
-
 def _changeable(model: nn.Module, work: Plan) -> set[str]:
     """Names, in the network, of what is stored beside the mosaic, but for what the user excluded."""
     state, left_out = model.state_dict(keep_vars=True), work.selection.left_out
@@ -402,12 +408,14 @@ def _some(names: Sequence[str]) -> str:
 def _weigh(fits: list[LayerFit], layers: list[LayerWeight], statistics: Statistics) -> None:
     """Importance of a normalised error in each row: its share of the squared gradients times its squared scale."""
     typical = []
-    for layer in fits:
+    for layer, own in zip(fits, layers, strict=True):
         gradients = statistics.gradients.get(layer.name)
         width = layer.targets.shape[2]
         if gradients is None or not bool(gradients.any()):
             layer.weights = torch.full(layer.targets.shape[:2], float("nan"))
             continue
+        if own.kind == "embedding":  # a row whose token no input had counts as the mean row
+            gradients = (gradients + gradients.mean()) / 2
         groups = layer.targets.shape[0]
         energy = torch.full((groups,), float(width))
         if layer.correlated:

@@ -22,8 +22,9 @@ from momos_compress.errors import MomosError
 from momos_compress.writer import tensor_data
 
 VECTORS_PER_COLUMN = 16
-MIN_VECTORS = 2**17
-"""Input vectors that a layer's second moments are taken from, at least where its samples give so many."""
+MIN_VECTORS, MIN_VALUES = 2**17, 2**28
+"""Input vectors that a layer's second moments are taken from, where its samples give so many: the first number of them,
+or as many as have the second number of values, but no fewer than ``VECTORS_PER_COLUMN`` times their length."""
 PAIRED_VECTORS = 2**16
 """The same where two networks are compared, and one's vectors of all layers are held for a batch."""
 
@@ -163,12 +164,13 @@ def layer_vectors(
 ) -> tuple[torch.Tensor, int]:
     """What the layer's columns meet at some places of the batch (groups, m, columns), and at how many in all.
 
-    samples: of all batches, over which at least ``least`` vectors are drawn where there are so many.
+    samples: of all batches, over which about ``least`` vectors are drawn where there are so many: fewer long ones.
     """
     weight = module.weight
     assert isinstance(weight, torch.Tensor)
     width = weight.numel() // (layer.layout.rows or 1)
-    keep = -(-max(least, VECTORS_PER_COLUMN * width) // max(samples, 1))
+    wanted = max(min(least, MIN_VALUES // width), VECTORS_PER_COLUMN * width)
+    keep = -(-wanted // max(samples, 1))
     real = inputs if layer.kind == "convolution" else real_tokens(inputs, mask)
     return columns(module, real.float(), len(inputs), keep, generator)
 

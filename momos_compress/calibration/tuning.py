@@ -1,4 +1,8 @@
-"""Tuning what is stored beside the mosaic, norms and biases, so that outputs match the original's without labels."""
+"""Tuning what is stored beside the mosaic, norms and biases, so that outputs match the original's without labels.
+
+Images are seen shifted and mixed in pairs, anew at each step, and both networks see the same (Beyer et al. 2022,
+"Knowledge distillation: a good teacher is patient and consistent"): a thousand images are soon learnt by heart.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -9,6 +13,8 @@ from torch.nn import functional
 from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, to_device
 
 LEARNING_RATE = 1e-3
+SHIFT_SHARE = 10
+"""Images are shifted by at most this part of their smaller side."""
 
 
 def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -28,6 +34,21 @@ def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | No
         real = mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
         error, energy = error * real, energy * real
     return error.sum() / energy.sum().clamp(min=1e-12)
+
+
+def varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images (n, channels, height, width), shifted alike, mirrored at the edges; every other time mixed in pairs."""
+    height, width = images.shape[2:]
+    most = min(height, width) // SHIFT_SHARE
+    if most:
+        down, right = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
+        padded = functional.pad(images, (most,) * 4, mode="reflect")
+        images = padded[:, :, down : down + height, right : right + width]
+    share, mixed = torch.rand(2, generator=generator).tolist()
+    if mixed < 0.5:
+        others = torch.randperm(len(images), generator=generator).to(images.device)
+        images = share * images + (1 - share) * images[others]
+    return images
 
 
 def tune(
@@ -57,14 +78,19 @@ def tune(
     with torch.inference_mode():
         targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
     start = _loss(compressed, batches, targets, device)
+    images = all(isinstance(batch, torch.Tensor) and batch.ndim == 4 for batch in batches)
     optimiser = torch.optim.Adam(unique.values(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for i in torch.randperm(len(batches), generator=generator).tolist():
-            inputs = to_device(batches[i], device)
+            inputs, target = to_device(batches[i], device), targets[i]
+            if images and isinstance(inputs, torch.Tensor):
+                inputs = varied(inputs, generator)
+                with torch.no_grad():
+                    target = forward(original, inputs)
             out = forward(compressed, inputs)
-            loss = output_loss(out, targets[i].clone().to(device), attention_mask(inputs))
+            loss = output_loss(out, target.clone().to(device), attention_mask(inputs))
             if not loss.requires_grad:  # the outputs depend on none of them
                 return []
             optimiser.zero_grad()
