@@ -194,7 +194,7 @@ class Fitter:
     def first_pass(self, progress: Callable[[int], None]) -> None:
         """GPTQ on blocks; sets lambda from the distortion that it leaves."""
         for layer in self.layers:
-            layer.indices = self._greedy(layer) if layer.correlated else self._alone(layer)
+            layer.indices = self._start(layer) if layer.correlated else self._alone(layer)
             progress(layer.indices.numel())
         # At high rates the distortion of k motifs falls as k^(-2/s), so a bit a block takes 2 ln 2 / s of it away.
         slope = 2 * math.log(2) / self.codebook.shape[1]
@@ -268,10 +268,28 @@ class Fitter:
         found = cheapest(points, self.codebook[None], price, spread)
         return found.reshape(*layer.targets.shape[:2], blocks).int().cpu()
 
+    def _start(self, layer: LayerFit) -> torch.Tensor:
+        """Of each row the better of two mosaics: with feedback of errors, and each block by itself.
+
+        Feedback asks for values beyond all motifs where inputs depend on each other strongly, and then makes it worse.
+        """
+        costs, found = [], []
+        for indices in (self._greedy(layer), self._alone(layer)):
+            layer.indices = indices
+            found.append(indices)
+            costs.append(self._row_costs(layer).cpu())
+        better: torch.Tensor = (costs[0] <= costs[1])[:, :, None]
+        return torch.where(better, found[0], found[1])
+
     def _greedy(self, layer: LayerFit) -> torch.Tensor:
         s, book = self.codebook.shape[1], self.codebook
-        left = layer.targets.to(self.device).clone()
-        upper = feedback(self.moments[layer.name].to(self.device))
+        moments = self.moments[layer.name].to(self.device)
+        # Blocks of the strongest inputs first: what they get wrong costs most, and most others can make it good.
+        power = moments.diagonal(dim1=1, dim2=2).mean(dim=0).reshape(-1, s).sum(dim=1)
+        blocks = power.argsort(descending=True)
+        columns = (blocks[:, None] * s + torch.arange(s, device=self.device)).reshape(-1)
+        left = layer.targets.to(self.device)[:, :, columns]
+        upper = feedback(moments[:, columns][:, :, columns])
         price, weight = self._penalty(layer)
         groups, rows, width = left.shape
         out = torch.empty(groups, rows, width // s, dtype=torch.int32)
@@ -282,7 +300,7 @@ class Fitter:
             error = left[:, :, at] - book[found]
             if j * s + s < width:
                 left[:, :, rest] -= (error @ inverse) @ upper[:, at, rest]
-            out[:, :, j] = found.int().cpu()
+            out[:, :, blocks[j]] = found.int().cpu()
         return out
 
     def _descend(self, layer: LayerFit) -> None:

@@ -51,6 +51,41 @@ def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
     return max(1, BATCH_VALUES * length // largest)
 
 
+def repairable(
+    model: nn.Module, layers: Iterable[LayerWeight], inputs: Inputs, *, fixed: Container[str] = ()
+) -> set[str]:
+    """Parameters of layers whose mean outputs ``repair`` puts right: with a bias, or right before a batch norm."""
+    outputs: dict[int, tuple[torch.Tensor, str]] = {}
+    found: set[str] = set()
+
+    def remember(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            outputs[id(out)] = out, name  # kept, so that no other tensor takes its id
+
+        return hook
+
+    def meet(module: nn.Module, args: Any) -> None:
+        if id(args[0]) in outputs:
+            found.add(outputs[id(args[0])][1])
+
+    with ExitStack() as stack:
+        for layer in layers:
+            if layer.module is None or layer.kind == "embedding":
+                continue
+            module = model.get_submodule(layer.module)
+            if isinstance(getattr(module, "bias", None), nn.Parameter):
+                if f"{layer.module}.bias" not in fixed:
+                    found.add(layer.parameter)
+                continue
+            stack.callback(module.register_forward_hook(remember(layer.parameter)).remove)
+        for name, norm in batch_norms(model).items():
+            if not any(f"{name}.{own}" in fixed for own in RUNNING):
+                stack.callback(norm.register_forward_pre_hook(meet).remove)
+        with torch.inference_mode():
+            forward(model, inputs)
+    return found
+
+
 def repair(
     original: nn.Module,
     compressed: nn.Module,

@@ -15,7 +15,7 @@ from momos_compress.calibration.data import CalibrationData, count_samples, open
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.inputs import batch_length, to_device
 from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
-from momos_compress.calibration.repair import repair, samples_at_once
+from momos_compress.calibration.repair import repair, repairable, samples_at_once
 from momos_compress.calibration.statistics import (
     PAIRED_VECTORS,
     Statistics,
@@ -146,6 +146,8 @@ def fit_calibrated(
     layers = find_layers(model, work.selection.chosen)
     few = next(iter(data.batches(2)))
     at_once = max(1, min(64, samples_at_once(model, to_device(few, device))))
+    beside = _changeable(model, work)
+    centred = repairable(model, layers, to_device(few, device), fixed=set(model.state_dict()) - beside)
     with stages.stage("calibrate"):
         statistics = collect_moments(
             model,
@@ -154,6 +156,7 @@ def fit_calibrated(
             data.samples,
             device=device,
             seed=settings.seed,
+            centred=centred,
             directory=spool_directory,
             progress=lambda done: tell("second moments", done, data.samples),
         )
@@ -167,7 +170,9 @@ def fit_calibrated(
             seed=settings.seed,
             progress=lambda done: tell("gradients", done, limit),
         )
-    run = _Run(checkpoint, work, model, layers, data, statistics, at_once, spool_directory, stages, tell)
+    run = _Run(
+        checkpoint, work, model, layers, data, statistics, beside, centred, at_once, spool_directory, stages, tell
+    )
     return run.fit()
 
 
@@ -182,6 +187,8 @@ class _Run:
         layers: list[LayerWeight],
         data: CalibrationData,
         statistics: Statistics,
+        beside: set[str],
+        centred: set[str],
         at_once: int,
         directory: Path | None,
         stages: Stages,
@@ -194,7 +201,7 @@ class _Run:
         self.infos = {info.name: info for info in work.selection.chosen}
         self.compressed = copy.deepcopy(model)
         self.damped: dict[str, float] = {}
-        self.beside = _changeable(model, work)
+        self.beside, self.centred = beside, centred
         self.fits = self._layer_fits()
 
     def fit(self) -> Calibrated:
@@ -257,11 +264,8 @@ class _Run:
 
     def _fitter(self) -> Fitter:
         settings, s = self.settings, self.settings.s
-        rng = np.random.default_rng(settings.seed)
         blocks = torch.cat([layer.targets.reshape(-1, s) for layer in self.fits])
-        if len(blocks) > self.work.sampled_blocks:
-            chosen = rng.choice(len(blocks), size=max(self.work.sampled_blocks, self.work.k), replace=False)
-            blocks = blocks[torch.from_numpy(np.sort(chosen))]
+        blocks = blocks[self._drawn(len(blocks))]
         self.tell("first motifs", 0, 0)
         motifs = fit(
             blocks.numpy(),
@@ -280,6 +284,24 @@ class _Run:
             zero_motif=settings.zero_motif,
             device=self.device,
         )
+
+    def _drawn(self, blocks: int) -> torch.Tensor:
+        """Positions of blocks that the first motifs are fitted to: half alike, half by what an error in them costs.
+
+        Few blocks may cost most, such as the large weights of a strong input, and a draw of all alike can miss them.
+        """
+        rng, count = np.random.default_rng(self.settings.seed), min(blocks, max(self.work.sampled_blocks, self.work.k))
+        alike = rng.choice(blocks, size=count // 2, replace=False) if count < blocks else np.arange(blocks)
+        parts = []
+        for layer in self.fits:
+            power = torch.ones(layer.targets.shape[0], 1, layer.targets.shape[2])
+            if layer.correlated:
+                power = self.statistics.moments[layer.name].diagonal(dim1=1, dim2=2)[:, None]
+            power = power.reshape(len(power), 1, -1, self.settings.s).sum(dim=3)
+            parts.append((layer.weights[:, :, None] * power).reshape(-1))
+        ends = torch.cat(parts).double().cumsum(0).numpy()
+        costly = np.searchsorted(ends, rng.random(len(alike)) * ends[-1], side="right").clip(max=blocks - 1)
+        return torch.from_numpy(np.sort(np.concatenate([alike, costly])))
 
     def _stored(self, fitter: Fitter) -> tuple[torch.Tensor, float | None]:
         motifs = fitter.codebook.cpu().numpy()
@@ -322,6 +344,7 @@ class _Run:
             samples,
             device=self.device,
             seed=self.settings.seed,
+            centred=self.centred,
             directory=self.directory,
             progress=lambda done: self.tell("compare", done, samples),
         )

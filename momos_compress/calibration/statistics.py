@@ -7,7 +7,7 @@ of the layer's inputs (Hassibi and Stork 1993; GPTQ, arXiv 2210.17323) and g_o f
 import math
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ VECTORS_PER_COLUMN = 16
 MIN_VECTORS, MIN_VALUES = 2**17, 2**28
 """Input vectors that a layer's second moments are taken from, where its samples give so many: the first number of them,
 or as many as have the second number of values, but no fewer than ``VECTORS_PER_COLUMN`` times their length."""
+CENTRED = 0.9
+"""How much of the inputs' mean is taken off where its part in an output's error is repaired: a repair is not exact."""
 PAIRED_VECTORS = 2**16
 """The same where two networks are compared, and one's vectors of all layers are held for a batch."""
 
@@ -57,6 +59,24 @@ class MatrixStore:
     def add(self, name: str, tensor: torch.Tensor) -> None:
         """Add to what is there, or begin it."""
         self[name] = self[name].to(tensor.device) + tensor if name in self else tensor
+
+
+class Means:
+    """Sums over all places of each layer's vectors (groups, columns), by parameter name."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, torch.Tensor] = {}
+        self._places: dict[str, int] = {}
+
+    def add(self, name: str, vectors: torch.Tensor, places: int) -> None:
+        """vectors: (groups, m, columns), drawn from so many places."""
+        self._sums[name] = self._sums.get(name, 0) + vectors.mean(dim=1) * places
+        self._places[name] = self._places.get(name, 0) + places
+
+    def outer(self, name: str, other: "Means") -> torch.Tensor:
+        """The places times the product of the two means: (groups, columns, columns)."""
+        product = self._sums[name][:, :, None] * other._sums[name][:, None, :]
+        return product / max(self._places[name], 1)
 
 
 @dataclass
@@ -95,11 +115,17 @@ def collect_moments(
     *,
     device: str,
     seed: int,
+    centred: Container[str] = (),
     directory: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Statistics:
-    """Second moments of each layer's inputs over these batches; what they hold in all is ``samples``."""
+    """Second moments of each layer's inputs over these batches; what they hold in all is ``samples``.
+
+    centred: parameters whose outputs' means are repaired, so that errors in them cost next to nothing: their moments
+    are taken about the mean, as far as ``CENTRED``.
+    """
     store, generator = MatrixStore(directory), torch.Generator().manual_seed(seed)
+    means = Means()
     ran: set[str] = set()
     seen, products, mask = 0, 0, None
 
@@ -111,6 +137,7 @@ def collect_moments(
                 return
             vectors, places = layer_vectors(module, layer, inputs, mask, samples, generator)
             store.add(layer.parameter, vectors.transpose(1, 2) @ vectors * (places / vectors.shape[1]))
+            means.add(layer.parameter, vectors, places)
             products += places * vectors.shape[2] * (layer.layout.rows or 1)
 
         return see
@@ -124,6 +151,8 @@ def collect_moments(
             progress(batch_length(batch))
     for layer in layers:
         if layer.parameter in store:
+            if layer.parameter in centred:
+                store.add(layer.parameter, -CENTRED * means.outer(layer.parameter, means))
             store[layer.parameter] = moments = store[layer.parameter] / seen
             if not bool(torch.isfinite(moments).all()):
                 raise MomosError(
@@ -184,11 +213,16 @@ def collect_shift(
     *,
     device: str,
     seed: int,
+    centred: Container[str] = (),
     directory: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[MatrixStore, MatrixStore]:
-    """Of the compressed network's layer inputs x' and the original's x: E[x' x'^T] and E[(x - x') x'^T], a sample."""
+    """Of the compressed network's layer inputs x' and the original's x: E[x' x'^T] and E[(x - x') x'^T], a sample.
+
+    centred: as in ``collect_moments``.
+    """
     moments, shifts = MatrixStore(directory), MatrixStore(directory)
+    means, gaps = Means(), Means()
     seen, mask, number = 0, None, 0
     # In the order of the runs, for a layer may run more than once.
     before: dict[str, deque[torch.Tensor]] = defaultdict(deque)
@@ -208,6 +242,8 @@ def collect_shift(
             if there is None or there.shape != here.shape:  # such as an expert that was chosen for other tokens
                 return
             gap, share = there - here, places / here.shape[1]
+            means.add(layer.parameter, here, places)
+            gaps.add(layer.parameter, gap, places)
             moments.add(layer.parameter, here.transpose(1, 2) @ here * share)
             shifts.add(layer.parameter, gap.transpose(1, 2) @ here * share)
 
@@ -228,6 +264,9 @@ def collect_shift(
             progress(batch_length(batch))
     for layer in watched:
         if layer.parameter in moments:
+            if layer.parameter in centred:
+                moments.add(layer.parameter, -CENTRED * means.outer(layer.parameter, means))
+                shifts.add(layer.parameter, -CENTRED * gaps.outer(layer.parameter, means))
             moments[layer.parameter] = moments[layer.parameter] / seen
             shifts[layer.parameter] = shifts[layer.parameter] / seen
     return moments, shifts
