@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +44,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from."""
+    """A mosaic, what replaces tensors stored beside it, and what the report says of where motifs came from.
+
+    excepted: weights that are stored beside it after all, and why.
+    """
 
     mosaic: Mosaic
     replaced: Mapping[str, torch.Tensor]
+    excepted: Mapping[str, str]
     calibration: str
     warnings: tuple[str, ...]
 
@@ -91,7 +95,7 @@ def compress(
             bits_baseline = sign_bdm(_counted(random, "complexity of baseline", work.parameters, tell))
     if fitted is None:
         fitted = fit_checkpoint(checkpoint, work, path.parent, stages=stages, tell=tell)
-    mosaic = fitted.mosaic
+    mosaic, work = fitted.mosaic, replace(work, selection=work.selection.without(fitted.excepted))
     with stages.stage("write"):
         stored, kept = stored_tensors(
             checkpoint,
@@ -205,7 +209,7 @@ def fit_checkpoint(
     stages = stages or Stages()
     if work.settings.method != HESSIAN:
         mosaic = _fit_and_project(checkpoint, work, spool_directory, stages, tell)
-        return Fitted(mosaic, {}, "none: the weights alone", ())
+        return Fitted(mosaic, {}, {}, "none: the weights alone", ())
     from momos_compress.calibration.run import calibration_inputs, check_weights, fit_calibrated
 
     if prepared is None:
@@ -217,7 +221,7 @@ def fit_checkpoint(
     fitted = fit_calibrated(
         checkpoint, work, prepared.model, prepared.data, spool_directory=spool_directory, stages=stages, tell=tell
     )
-    return Fitted(fitted.mosaic, fitted.replaced, prepared.data.description, fitted.warnings)
+    return Fitted(fitted.mosaic, fitted.replaced, fitted.excepted, prepared.data.description, fitted.warnings)
 
 
 def _fit_and_project(

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from momos_compress.blocks import count_blocks
@@ -21,6 +21,11 @@ class Selection:
     chosen: tuple[TensorInfo, ...]
     left_out: dict[str, str]
     warnings: tuple[str, ...]
+
+    def without(self, reasons: Mapping[str, str]) -> "Selection":
+        """The same but for these, left out as well: name -> reason."""
+        chosen = tuple(info for info in self.chosen if info.name not in reasons)
+        return Selection(chosen, {**self.left_out, **reasons}, self.warnings)
 
     def blocks(self, s: int) -> int:
         """N, the number of blocks over all chosen tensors."""

@@ -24,7 +24,8 @@ class Settings:
     protocol. calibrate: data without labels that the motifs are fitted to, "synthetic" or "none"; None: synthetic where
     the network has batch norms to make inputs from. samples None: 1,024, or what there is. method None: hessian with
     calibration, else faiss where it is installed. rate_weight: what a bit of the file counts beside output error; at 1,
-    as much as more motifs would buy in theory.
+    as much as more motifs would buy in theory. exceptions: with calibration, weights whose errors would cost more than
+    their bytes are stored as they are, unless include names what to take.
     """
 
     c: float | None = None
@@ -44,6 +45,7 @@ class Settings:
     calibrate: str | None = None
     samples: int | None = None
     rate_weight: float = 3.0
+    exceptions: bool = True
 
 
 Measure = Literal["sign", "windowed", "matrix", "qubd"]

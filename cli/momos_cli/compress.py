@@ -70,6 +70,10 @@ def compress(
     protocol: Annotated[
         Protocol, Parameter(help="paper: the projection of the Mosaic-of-Motifs paper.")
     ] = DEFAULTS.protocol,
+    exceptions: Annotated[
+        bool,
+        Parameter(help="With calibration, store weights as they are whose errors would cost more than their bytes."),
+    ] = DEFAULTS.exceptions,
     zero_motif: Annotated[bool, Parameter(help="Force the all-zero motif into the codebook.")] = DEFAULTS.zero_motif,
     codebook_dtype: Annotated[
         CodebookDtype | None, Parameter(help="Default float16 (float32 with --protocol paper).")
@@ -101,6 +105,7 @@ def compress(
         s=DEFAULTS.s if s is None else s,
         method=method,
         protocol=protocol,
+        exceptions=exceptions,
         zero_motif=zero_motif,
         codebook_dtype=codebook_dtype,
         passthrough=passthrough,

@@ -12,7 +12,7 @@ motifs by conjugate gradients on J, which is quadratic in them. The rate is entr
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -218,6 +218,21 @@ class Fitter:
     def distortion(self) -> float:
         """J without its rate."""
         return sum(float(self._row_costs(layer).double().sum()) for layer in self.layers)
+
+    def dearer_than(self, bits: Mapping[str, int]) -> list[str]:
+        """Layers of which J would fall if they were stored exactly in so many bits; at least one layer is not named."""
+        gains = {}
+        for layer in self.layers:
+            own = float(self.rate.bits[layer.indices.long()].double().sum())
+            error = float(self._row_costs(layer).double().sum())
+            gains[layer.name] = error - self.price * (bits[layer.name] - own)
+        dearer = sorted((name for name, gain in gains.items() if gain > 0), key=lambda name: -gains[name])
+        return dearer[: len(self.layers) - 1] if self.price > 0 else []
+
+    def leave_out(self, name: str) -> None:
+        """Go on without a layer."""
+        self.layers = [layer for layer in self.layers if layer.name != name]
+        self._count()
 
     def _row_costs(self, layer: LayerFit) -> torch.Tensor:
         error = (layer.targets - layer.decoded(self.codebook.cpu())).to(self.device)

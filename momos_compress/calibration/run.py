@@ -31,6 +31,7 @@ from momos_compress.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_co
 from momos_compress.errors import MomosError
 from momos_compress.mosaic import Mosaic, MosaicBuilder
 from momos_compress.motifs import default_method, fit
+from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
 from momos_compress.scales import encode_scales, scale_values
 from momos_compress.select import EXCLUDED
@@ -60,15 +61,19 @@ SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
 SYNTHETIC_PRODUCTS = 10**13
 """Multiplications that making synthetic inputs may take: large networks get fewer images, and fewer steps."""
 
+DOMINANT = "its error would cost more than its bytes"
+"""The reason for leaving a weight out of the mosaic that is found by measurement."""
+
 Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """mosaic; replaced: checkpoint name -> corrected value of tensors stored beside it; damped: layers by name."""
+    """mosaic; replaced: checkpoint name -> corrected value of tensors stored beside it; excepted: name -> why it is."""
 
     mosaic: Mosaic
     replaced: dict[str, torch.Tensor]
+    excepted: dict[str, str]
     warnings: tuple[str, ...]
 
 
@@ -201,6 +206,7 @@ class _Run:
         self.infos = {info.name: info for info in work.selection.chosen}
         self.compressed = copy.deepcopy(model)
         self.damped: dict[str, float] = {}
+        self.excepted: dict[str, str] = {}
         self.beside, self.centred = beside, centred
         self.fits = self._layer_fits()
 
@@ -213,6 +219,8 @@ class _Run:
             fitter.first_pass(lambda done: self.tell("fit", done, total))
             for _ in range(passes):
                 fitter.improve(lambda done: self.tell("fit", done, total))
+            if self.settings.exceptions and not self.settings.include:
+                self._except(fitter)
         for _ in range(rounds):
             with self.stages.stage("compare"):
                 self._rebuild(fitter.codebook)
@@ -242,7 +250,7 @@ class _Run:
             energy=energy,
             sampled_blocks=self.work.sampled_blocks,
         )
-        return Calibrated(mosaic, self._replaced(changed), self._warnings())
+        return Calibrated(mosaic, self._replaced(changed), self.excepted, self._warnings())
 
     def _layer_fits(self) -> list[LayerFit]:
         fits, s = [], self.settings.s
@@ -303,6 +311,17 @@ class _Run:
         costly = np.searchsorted(ends, rng.random(len(alike)) * ends[-1], side="right").clip(max=blocks - 1)
         return torch.from_numpy(np.sort(np.concatenate([alike, costly])))
 
+    def _except(self, fitter: Fitter) -> None:
+        """Take out of the mosaic each weight whose errors cost more than the bits of storing it as it is."""
+        whole = {}
+        for layer in self.fits:
+            weight = self.checkpoint.read(layer.name)
+            whole[layer.name] = 8 * weight.numel() * stored_dtype(weight, self.settings.passthrough).itemsize
+        for name in fitter.dearer_than(whole):
+            fitter.leave_out(name)
+            self.excepted[name] = DOMINANT
+        self.fits = [layer for layer in self.fits if layer.name not in self.excepted]
+
     def _stored(self, fitter: Fitter) -> tuple[torch.Tensor, float | None]:
         motifs = fitter.codebook.cpu().numpy()
         if self.settings.codebook_dtype is not None:
@@ -349,13 +368,14 @@ class _Run:
             progress=lambda done: self.tell("compare", done, samples),
         )
         s = self.settings.s
-        for layer, own in zip(self.fits, self.layers, strict=True):
+        groups = {own.parameter: own.groups for own in self.layers}
+        for layer in self.fits:
             if layer.name not in moments:
                 continue
             padded, _ = damped(moments[layer.name], s)
             width = shifts[layer.name].shape[2]
             weight = self.checkpoint.read(layer.name)
-            layer.targets = normalised(weight, layer.layout, layer.scales, own.groups, s)
+            layer.targets = normalised(weight, layer.layout, layer.scales, groups[layer.name], s)
             pull = layer.targets[:, :, :width] @ shifts[layer.name]
             factor = torch.linalg.cholesky(padded[:, :width, :width].double())
             shift = torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2)
