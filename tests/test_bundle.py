@@ -179,7 +179,7 @@ def test_what_is_no_payload_takes_little_for_a_small_network(tmp_path: Path) -> 
     source = shared("resnet20_cifar10.safetensors")
     path = tmp_path / "x"
     checkpoint = open_checkpoint(str(source), arch="cifar_resnet20")
-    report = compress(checkpoint, Settings(c=0.01, coding="ans", bdm=False), path)
+    report = compress(checkpoint, Settings(c=0.01, calibrate="none", bdm=False), path)
     file = MomosFile(path)
     payload = sum(entry.nbytes for entry in file.entries.values())
     assert report.file_bytes - payload <= 1500

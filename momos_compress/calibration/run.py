@@ -39,8 +39,8 @@ from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
 PASSES, LEAST_PASSES = 14, 4
-ROUNDS, LEAST_ROUNDS = 6, 2
-PASSES_A_ROUND, LEAST_A_ROUND = 3, 2
+ROUNDS, LEAST_ROUNDS = 4, 2
+PASSES_A_ROUND, LEAST_A_ROUND = 4, 2
 PAIRS, PAIRS_A_BLOCK = 2 * 10**11, 2000
 """Comparisons of blocks with motifs that the passes before the first round may take, and what else a block costs in a
 pass, in such comparisons: large networks and many motifs get fewer passes."""
@@ -48,6 +48,7 @@ SHIFT = 0.5
 """How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
 the layers before take their part of the way themselves."""
 TUNING_EPOCHS, TUNING_PASSES = 8, 4
+ROUND_SAMPLES = 512
 GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
 GRADIENT_PRODUCTS, LEAST_GRADIENTS = 5 * 10**12, 128
 """Multiplications that gradients may take, down to so many samples: their squares are means over rows, soon good."""
@@ -352,7 +353,7 @@ class _Run:
 
     def _retarget(self) -> None:
         """What the original layer computes of its own inputs, out of the inputs that it has now: least squares."""
-        samples = self._affordable(ROUND_PRODUCTS, 2)
+        samples = min(ROUND_SAMPLES, self._affordable(ROUND_PRODUCTS, 2))
         widths = sum(layer.targets.shape[0] * layer.targets.shape[2] for layer in self.fits if layer.correlated)
         batch = max(1, min(self.at_once, HELD_VALUES * samples // (PAIRED_VECTORS * max(widths, 1))))
         moments, shifts = collect_shift(
@@ -387,7 +388,7 @@ class _Run:
         k = len(fitter.codebook)
         pairs = fitter.blocks * (PAIRS_A_BLOCK + (k if k <= ALL_MOTIFS else 4 * CANDIDATES))
         passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
-        products = 2 * self.statistics.products * self._affordable(ROUND_PRODUCTS, 2)
+        products = 2 * self.statistics.products * min(ROUND_SAMPLES, self._affordable(ROUND_PRODUCTS, 2))
         rounds = min(ROUNDS, ROUNDS_PRODUCTS // max(1, products), passes * ROUNDS // PASSES)
         return passes, max(LEAST_ROUNDS, rounds), max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
 

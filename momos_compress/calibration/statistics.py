@@ -27,7 +27,7 @@ MIN_VECTORS, MIN_VALUES = 2**17, 2**28
 or as many as have the second number of values, but no fewer than ``VECTORS_PER_COLUMN`` times their length."""
 CENTRED = 0.9
 """How much of the inputs' mean is taken off where its part in an output's error is repaired: a repair is not exact."""
-PAIRED_VECTORS = 2**16
+PAIRED_VECTORS = 2**15
 """The same where two networks are compared, and one's vectors of all layers are held for a batch."""
 
 
