@@ -57,7 +57,7 @@ Rates = Sequence[tuple[int, float]]
 """Pairs of k and rate_weight."""
 
 CURVE = ((580, 3.1), (400, 5.1), (1000, 3.3), (300, 9))
-SENTENCES = ((400, 6), (256, 26), (256, 44))
+SENTENCES = ((400, 6), (256, 13), (256, 26))
 
 TABLE: tuple[tuple[str, str, Settings, Rates], ...] = (
     ("resnet20_cifar10_jpeg", "calibrated", CALIBRATED, CURVE),
