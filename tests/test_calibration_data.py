@@ -426,7 +426,9 @@ def test_a_causal_model_without_a_padding_token_is_padded_with_the_end(capfd: py
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=7, n_positions=4, n_embd=8, n_layer=1, n_head=1, bos_token_id=6, eos_token_id=6)).eval()
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=7, n_positions=4, n_embd=8, n_layer=1, n_head=1, bos_token_id=6, eos_token_id=6)
+    ).eval()
     source = str(word_tokenizer("tokenizer", eos_token="[END]"))
     Path("x.txt").write_text("a b c\nd\na b c d e a b\n")
     calibration = open_calibration("x.txt", model, seed=0, source=source)
