@@ -62,7 +62,8 @@ def stored_tensors(
             shape = (tensor.guarded(tensor.packed_bytes(mosaic.k)),)
             stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
     kept = Kept({}, {})
-    eight_bits = coding == "ans" and work.settings.passthrough == "auto"
+    extended = coding == "ans" or mosaic.scales is not None or mosaic.step is not None
+    eight_bits = extended and work.settings.passthrough == "auto"
     # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
     eight_bits &= not any(info.dtype == torch.uint8 for info in checkpoint.tensors.infos)
     for info in checkpoint.tensors.infos:

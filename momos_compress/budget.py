@@ -140,7 +140,7 @@ def prepare(
     model = model_of(checkpoint, device=settings.device)
     prepared = None
     if calibrated:
-        from momos_compress.calibration.run import calibration_inputs
+        from momos_compress.calibration.prepare import calibration_inputs
 
         apart = HELD_OUT if data is None else 0
         prepared = Prepared(model, calibration_inputs(checkpoint, work, model, tell=tell, held_out=apart))

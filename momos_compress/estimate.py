@@ -13,7 +13,7 @@ from momos_compress.packing import index_bits, packed_bytes
 from momos_compress.plan import Plan
 from momos_compress.stages import peak_memory_bytes
 
-HEADER_BYTES_PER_TENSOR = {"packed": 150, "ans": 12}
+HEADER_BYTES_PER_TENSOR = {"paper": 150, "default": 12}
 """Beside 1,000 bytes for the file; a bundle's table is deflated."""
 CALIBRATED_PASSES = 24
 """Searches of all blocks in a calibrated fit; running the network comes on top and is not foreseen."""
@@ -39,7 +39,7 @@ def bytes_beside(checkpoint: Checkpoint, work: Plan) -> int:
         for info in checkpoint.tensors.infos
         if info.name in work.selection.left_out
     )
-    header = HEADER_BYTES_PER_TENSOR[work.settings.coding or "ans"] * len(checkpoint.tensors.infos)
+    header = HEADER_BYTES_PER_TENSOR[work.settings.protocol] * len(checkpoint.tensors.infos)
     return rest + 1000 + header
 
 

@@ -106,7 +106,8 @@ def compress(
             spool_directory=path.parent,
         )
         recipe = recipe_of(checkpoint, work, mosaic, kept, settings.coding or "packed")
-        file_bytes = write_container(path, stored, recipe)
+        # A file that needs any extension of the format is small with all of them.
+        file_bytes = write_container(path, stored, recipe, bundled=bool(recipe.features))
     file = MomosFile(path)
     with stages.stage("read back"):
         # Every figure below comes from the file, and every tensor's checksum has been verified by then.
@@ -210,7 +211,8 @@ def fit_checkpoint(
     if work.settings.method != HESSIAN:
         mosaic = _fit_and_project(checkpoint, work, spool_directory, stages, tell)
         return Fitted(mosaic, {}, {}, "none: the weights alone", ())
-    from momos_compress.calibration.run import calibration_inputs, check_weights, fit_calibrated
+    from momos_compress.calibration.prepare import calibration_inputs, check_weights
+    from momos_compress.calibration.run import fit_calibrated
 
     if prepared is None:
         with stages.stage("load network"):

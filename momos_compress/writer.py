@@ -47,14 +47,15 @@ def tensor_data(tensor: torch.Tensor) -> bytes:
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
-def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe) -> int:
+def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, *, bundled: bool | None = None) -> int:
     """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk.
 
-    Small tensors go into a bundle where the indices are coded, not packed: both are for the smallest file.
+    bundled: whether small tensors go into a bundle; None: where the indices are coded.
     """
     tensors = list(stored)
+    _check_names(tensors)  # before some of them are bundled: the network is exported one day
     names = [tensor.name for tensor in tensors]
-    if recipe.coding == "ans":
+    if recipe.coding == "ans" if bundled is None else bundled:
         tensors, recipe = _bundled(tensors, recipe)
         names += [BUNDLE, RECIPE]
     for name in recipe.reserved:
@@ -68,6 +69,11 @@ def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe) 
         return entries | {"checksums": digests + last}
 
     return _write(path, _ordered(tensors), metadata)
+
+
+def _check_names(tensors: Iterable[StoredTensor]) -> None:
+    if any(tensor.name == "__metadata__" for tensor in tensors):
+        raise MomosError("a tensor named '__metadata__' cannot be stored: safetensors reserves the name; rename it")
 
 
 def _bundled(stored: list[StoredTensor], recipe: Recipe) -> tuple[list[StoredTensor], Recipe]:
@@ -96,8 +102,7 @@ def write_safetensors(path: Path, stored: Iterable[StoredTensor], metadata: Mapp
 def _ordered(stored: Iterable[StoredTensor]) -> list[StoredTensor]:
     """Falling item size, then name: every tensor is aligned to its item size, as safetensors' own writer does it."""
     ordered = sorted(stored, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
-    if any(tensor.name == "__metadata__" for tensor in ordered):
-        raise MomosError("a tensor named '__metadata__' cannot be stored: safetensors reserves the name; rename it")
+    _check_names(ordered)
     return ordered
 
 

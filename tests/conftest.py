@@ -1,6 +1,7 @@
 """Fixtures shared by the tests."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
+from momos_cli import app as cli
 from momos_compress import Settings, compress, pipeline
 from momos_compress.checkpoint import Checkpoint, Tensors, from_state_dict
 from momos_compress.run_report import Report
@@ -28,6 +30,30 @@ def compress_version1(checkpoint: Checkpoint, path: Path, **settings: object) ->
         patch.setattr(pipeline, "find_rows", lambda *arguments: {})
         plain = Settings(coding="packed", codebook_dtype="float16", calibrate="none", bdm=False, **settings)  # type: ignore[arg-type]
         return compress(checkpoint, plain, path)
+
+
+def run_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    """``momos-compress`` with these words in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["momos-compress", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For small networks, which are no faster on several threads, and the same on every machine."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def shared(name: str) -> Path:

@@ -2,15 +2,14 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_command
 from torch import nn
 
-from momos_cli import app as cli
 from momos_compress import MomosError, MomosFile, Settings, open_checkpoint
 from momos_compress.budget import compress_within
 from momos_compress.budget_search import (
@@ -205,17 +204,6 @@ def test_data_inside_other_data_are_the_same(tmp_path: Path) -> None:
 # Whole runs
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["momos-compress", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 @pytest.fixture(autouse=True)
 def _in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -227,7 +215,7 @@ QUICK = ("digits", "--calibrate", "none", "--no-bdm")
 def test_a_target_ratio_is_met_by_the_file_itself(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run(capsys, monkeypatch, *QUICK, "--target-ratio", "12", "--json")
+    code, out, err = run_command(capsys, monkeypatch, *QUICK, "--target-ratio", "12", "--json")
     found = json.loads(out)
     size = Path("digits.momos.safetensors").stat().st_size
     assert (code, err) == (0, "")
@@ -248,7 +236,7 @@ def test_a_target_ratio_is_met_by_the_file_itself(
 def test_a_size_that_cannot_be_met_ends_with_its_own_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run(capsys, monkeypatch, *QUICK, "--target-size", "2KB", "--s", "8", "-o", "x.safetensors")
+    code, out, err = run_command(capsys, monkeypatch, *QUICK, "--target-size", "2KB", "--s", "8", "-o", "x.safetensors")
     assert code == 3
     assert err.startswith("warning: no file of 2,000 bytes or less was found; the smallest has ")
     assert err.count("\n") == 1
@@ -262,7 +250,7 @@ def test_a_size_that_cannot_be_met_ends_with_its_own_code(
 def test_a_drop_that_is_allowed_is_measured_on_labels(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, _ = run(capsys, monkeypatch, *QUICK, "--max-drop", "60", "--s", "8", "--json")
+    code, out, _ = run_command(capsys, monkeypatch, *QUICK, "--max-drop", "60", "--s", "8", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["target_met"]

@@ -1,7 +1,6 @@
 """Whole runs that are fitted to calibration inputs, from the checkpoint to the file and back."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 from momos_compress import MomosError, MomosFile, Report, Settings, compress, load_model, open_checkpoint
 from momos_compress.architecture import timm_architecture
+from momos_compress.calibration import prepare
 from momos_compress.calibration import run as run_module
 from momos_compress.checkpoint import Checkpoint
 
@@ -22,13 +22,9 @@ WORDS = [f"word{number}" for number in range(28)]
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def run(checkpoint: Checkpoint, path: Path | str = "x.momos.safetensors", **settings: object) -> Report:
@@ -147,7 +143,7 @@ def test_what_the_user_excluded_stays_as_it_is() -> None:
 def test_synthetic_images_are_the_default_of_a_trained_network_with_batch_norms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_module, "SYNTHETIC_STEPS", 3)
+    monkeypatch.setattr(prepare, "SYNTHETIC_STEPS", 3)
     checkpoint = network_checkpoint(depthwise())
     settings = {"samples": 4, "k": 2, "include": ("classifier.weight",)}
     report = run(checkpoint, **settings)

@@ -1,6 +1,5 @@
 """What an error costs, and what follows from it: repaired means, the first motifs, weights that stay as they are."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,19 @@ from torch import nn
 
 from momos_compress import MomosFile, load_model
 from momos_compress.calibration import run as run_module
+from momos_compress.calibration.fit import LayerFit, normalised
+from momos_compress.calibration.importance import drawn_blocks, weigh
 from momos_compress.calibration.repair import repairable
 from momos_compress.calibration.run import DOMINANT
 from momos_compress.calibration.statistics import CENTRED, collect_moments, collect_shift
 from momos_compress.calibration.tuning import varied
+from momos_compress.scales import encode_scales, scale_values
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 # Means
@@ -74,6 +72,32 @@ def test_the_shift_is_taken_about_both_means() -> None:
     for name, found, left in (("moments", moments, here), ("shifts", shifts, before - here)):
         expected = left.T @ here / 50 - CENTRED * np.outer(left.mean(axis=0), here.mean(axis=0))
         np.testing.assert_allclose(found["2.weight"][0].numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+# Importance
+
+
+def test_importance_counts_the_mean_that_moments_are_taken_about() -> None:
+    """The same output gradients, on inputs with a large mean: squared gradients hold it, repaired or not."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 8))
+    layers, inputs = weights_of(model), torch.randn(64, 6) + 5
+    found = []
+    for centred in ((), {"0.weight"}):
+        statistics = collect_moments(model, layers, [inputs], 64, device="cpu", seed=0, centred=centred)
+        statistics.gradients = {name: torch.arange(1.0, rows + 1) for name, rows in (("0.weight", 4), ("2.weight", 8))}
+        fits = []
+        for layer in layers:
+            weight = model.state_dict()[layer.parameter]
+            scales = encode_scales(weight.square().mean(dim=1).sqrt())
+            targets = normalised(weight, layer.layout, scales, 1, 2)
+            unknown = torch.ones(targets.shape[:2])
+            fits.append(LayerFit(layer.parameter, layer.layout, scales, targets, unknown, True))
+        weigh(fits, layers, statistics)
+        found.append(fits)
+        first = fits[0].weights / scale_values(fits[0].scales).square()
+        assert torch.allclose(first / first[:, :1], torch.arange(1.0, 5)[None])
+    for whole, centred in zip(*found, strict=True):
+        assert torch.allclose(whole.weights, centred.weights)
 
 
 # Images that vary
@@ -149,6 +173,28 @@ def test_a_weight_that_dominates_stays_as_it_is_unless_told_otherwise(monkeypatc
 
 
 # First motifs
+
+
+@pytest.mark.parametrize(("blocks", "count"), [(9, 9), (9, 8), (9, 7), (9, 1), (1, 1), (5, 12)])
+def test_at_least_as_many_blocks_are_drawn_as_there_are_to_be_motifs(blocks: int, count: int) -> None:
+    costs = torch.zeros(blocks)
+    costs[blocks // 2] = 1.0
+    drawn = drawn_blocks(costs, count, seed=0)
+    assert len(drawn) >= min(count, blocks)
+    assert 0 <= int(drawn.min()) <= int(drawn.max()) < blocks
+    assert int((drawn == blocks // 2).sum()) >= len(drawn) // 2
+    if count >= blocks:
+        assert set(drawn.tolist()) == set(range(blocks))
+    assert torch.equal(drawn, drawn_blocks(costs, count, seed=0))
+
+
+def test_a_motif_for_almost_every_block() -> None:
+    checkpoint = network_checkpoint(timm.create_model("test_vit", num_classes=5).eval())
+    settings = {"calibrate": save_pictures(), "samples": 4, "include": ("head.weight",), "rate_weight": 0.0}
+    for c in (0.99, 1.0):
+        report = run(checkpoint, c=c, exceptions=False, **settings)
+        check_measured(checkpoint, report)
+        assert report.relative_distortion < 0.05
 
 
 def test_the_large_weights_of_a_strong_input_are_not_missed() -> None:

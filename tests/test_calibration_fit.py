@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -21,14 +21,7 @@ from momos_compress.calibration.fit import (
 from momos_compress.calibration.statistics import MatrixStore
 from momos_compress.scales import encode_scales, scale_values
 
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def positive(groups: int, width: int, rank: int | None = None) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """What is made good after the fit, and inputs made from batch norms."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -18,14 +18,7 @@ from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.calibration.tuning import output_loss, tune
 from momos_compress.models import model_of
 
-
-@pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights_of(model: nn.Module) -> list[LayerWeight]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_command
 from safetensors.torch import save_file
 
-from momos_cli import app as cli
 from momos_compress import load_file
 from momos_compress.ctm import string_complexities
 
@@ -30,21 +30,10 @@ def _in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["momos-compress", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def test_the_demo_reports_everything_and_accuracy(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--json")
+    code, out, err = run_command(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--json")
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert report.keys() >= REQUIRED
@@ -68,7 +57,7 @@ def test_the_demo_reports_everything_and_accuracy(
 
 
 def test_the_table_says_what_the_json_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    code, out, err = run(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "-o", "x.momos.safetensors")
+    code, out, err = run_command(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "-o", "x.momos.safetensors")
     assert (code, err) == (0, "")
     for words in ("75,002", "18,640 of s = 4", "k = 931", "bits per weight", "dB", "BDM ratio", "99.56 % before"):
         assert words in out
@@ -82,21 +71,21 @@ def test_coded_indices_take_little_more_than_their_entropy(
     reports, records = {}, {}
     for coding in ("packed", "ans"):
         words = ("digits", "--c", "0.05", "--no-bdm", *QUICK, "--coding", coding, "-o", "x.momos.safetensors")
-        reports[coding] = json.loads(run(capsys, monkeypatch, *words, "--json")[1])
-        records[coding] = json.loads(run(capsys, monkeypatch, "inspect", "x.momos.safetensors", "--json")[1])
+        reports[coding] = json.loads(run_command(capsys, monkeypatch, *words, "--json")[1])
+        records[coding] = json.loads(run_command(capsys, monkeypatch, "inspect", "x.momos.safetensors", "--json")[1])
         report, record = reports[coding], records[coding]
         stored = sum(row["bytes"] for row in record["tensors"] if row["blocks"] or row["name"] == "momos.counts")
         assert report["mosaic_bytes"] == record["mosaic_bytes"] == stored
         bits = 8 * stored / 18_640
         assert report["index_bits_per_block"] == record["index_bits_per_block"] == pytest.approx(bits, rel=1e-12)
-        out = run(capsys, monkeypatch, *words)[1]
+        out = run_command(capsys, monkeypatch, *words)[1]
         row = f"{stored / 1024:.1f} KiB, {bits:.2f} bits a block, entropy {report['index_entropy']:.2f}"
         assert row in " ".join(out.split())
         assert f"bits a block, {coding}" in " ".join(
-            run(capsys, monkeypatch, "inspect", "x.momos.safetensors")[1].split()
+            run_command(capsys, monkeypatch, "inspect", "x.momos.safetensors")[1].split()
         )
     features = {coding: set(record["features"]) for coding, record in records.items()}
-    assert features["ans"] - features["packed"] == {"ans", "bundle", "affine8"}
+    assert features["ans"] - features["packed"] == {"ans"}
     assert features["packed"] < features["ans"]
     entropy = reports["packed"]["index_entropy"]
     assert reports["ans"]["index_entropy"] == entropy
@@ -105,17 +94,17 @@ def test_coded_indices_take_little_more_than_their_entropy(
 
 
 def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(capsys, monkeypatch, "digits", *QUICK, "--quiet") == (0, "", "")
+    assert run_command(capsys, monkeypatch, "digits", *QUICK, "--quiet") == (0, "", "")
 
 
 def test_a_dry_run_estimates_and_writes_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, _ = run(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--dry-run", "--json")
+    code, out, _ = run_command(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--dry-run", "--json")
     estimate = json.loads(out)
     assert code == 0
     assert list(Path().iterdir()) == []
-    _, out, _ = run(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--json")
+    _, out, _ = run_command(capsys, monkeypatch, "digits", "--c", "0.05", *QUICK, "--json")
     assert estimate["blocks"] == json.loads(out)["blocks"]
     assert estimate["file_bytes"] == pytest.approx(json.loads(out)["file_bytes"], rel=0.1)
     assert estimate["seconds"] >= 0
@@ -125,8 +114,8 @@ def test_a_dry_run_estimates_and_writes_nothing(
 def test_inspect_export_and_evaluate_work_on_the_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(capsys, monkeypatch, "digits", "--c", "0.4", *QUICK, "--quiet", "-o", "d.momos.safetensors")
-    code, out, _ = run(capsys, monkeypatch, "inspect", "d.momos.safetensors", "--json")
+    run_command(capsys, monkeypatch, "digits", "--c", "0.4", *QUICK, "--quiet", "-o", "d.momos.safetensors")
+    code, out, _ = run_command(capsys, monkeypatch, "inspect", "d.momos.safetensors", "--json")
     record = json.loads(out)
     assert code == 0
     assert record["k"] == pytest.approx(0.4 * 18_628, abs=2)
@@ -135,14 +124,16 @@ def test_inspect_export_and_evaluate_work_on_the_file(
     assert rows["conv1.weight"]["shape"] == [16, 1, 3, 3]
     assert rows["bn1.num_batches_tracked"]["dtype"] == "int64"
     assert rows["bn1.bias"] == {**rows["bn1.bias"], "dtype": "float32", "stored": "affine8", "blocks": None}
-    _, table, _ = run(capsys, monkeypatch, "inspect", "d.momos.safetensors")
+    _, table, _ = run_command(capsys, monkeypatch, "inspect", "d.momos.safetensors")
     assert "layer3.0.bn1.num_batches_tracked" in table
-    code, out, _ = run(capsys, monkeypatch, "export", "d.momos.safetensors", "-o", "dense.safetensors", "--json")
+    code, out, _ = run_command(
+        capsys, monkeypatch, "export", "d.momos.safetensors", "-o", "dense.safetensors", "--json"
+    )
     assert code == 0
     assert json.loads(out)["file_bytes"] == Path("dense.safetensors").stat().st_size
     figures = []
     for source in ("d.momos.safetensors", "dense.safetensors"):
-        code, out, _ = run(capsys, monkeypatch, "evaluate", source, "--data", "digits", "--json")
+        code, out, _ = run_command(capsys, monkeypatch, "evaluate", source, "--data", "digits", "--json")
         assert code == 0
         figures.append(json.loads(out))
     assert figures[0]["top1"] == figures[1]["top1"]
@@ -154,7 +145,7 @@ def test_patterns_choose_tensors_and_a_useless_one_warns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("digits", "--exclude", "linear.*", "--exclude", "nothing", "--json", "--no-bdm", *QUICK)
-    code, out, err = run(capsys, monkeypatch, *words)
+    code, out, err = run_command(capsys, monkeypatch, *words)
     report = json.loads(out)
     assert code == 0
     assert err.startswith("warning: --exclude 'nothing' matches no tensor")
@@ -168,13 +159,13 @@ def test_a_bare_file_is_compressed_and_what_needs_the_network_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_file({"w": torch.randn(64, 64, generator=torch.Generator().manual_seed(0))}, "bare.safetensors")
-    code, out, _ = run(capsys, monkeypatch, "bare.safetensors", "--c", "0.1", "--json")
+    code, out, _ = run_command(capsys, monkeypatch, "bare.safetensors", "--c", "0.1", "--json")
     report = json.loads(out)
     assert code == 0
     assert report["output"] == "bare.momos.safetensors"
     assert "no architecture known: a Gaussian" in report["baseline"]
     for source in ("bare.safetensors", "bare.momos.safetensors"):
-        code, _, err = run(capsys, monkeypatch, "evaluate", source, "--data", "digits")
+        code, _, err = run_command(capsys, monkeypatch, "evaluate", source, "--data", "digits")
         assert code == 2
         assert "--arch NAME" in err
 
@@ -185,7 +176,7 @@ def test_a_bare_file_is_compressed_and_what_needs_the_network_says_so(
 def test_a_misspelt_word_gets_close_commands_and_models(
     word: str, hints: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run(capsys, monkeypatch, word)
+    code, out, err = run_command(capsys, monkeypatch, word)
     assert (code, out) == (2, "")
     assert err.startswith(f"error: '{word}' is no timm model, file or directory")
     assert all(hint in err for hint in hints)

@@ -2,12 +2,11 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_command
 
-from momos_cli import app as cli
 from momos_compress import sweep as sweep_module
 from momos_compress.report.sweep_figure import rate_chart
 from momos_compress.sweep import SweepRow, read_rows
@@ -19,14 +18,7 @@ def _in_its_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["momos-compress", "sweep", "digits", "--calibrate", "none", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return run_command(capsys, monkeypatch, "sweep", "digits", "--calibrate", "none", *words)
 
 
 def test_every_combination_is_a_row_and_is_not_computed_twice(

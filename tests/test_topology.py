@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import memory_checkpoint
+from conftest import memory_checkpoint, run_command
 from safetensors.torch import save_file
 from threadpoolctl import threadpool_limits
 
-from momos_cli import app as cli
 from momos_compress import MomosError, spectra
 from momos_compress import topology as topology_module
 from momos_compress.pipeline import compress
@@ -324,14 +322,7 @@ def _with_topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["momos-compress", "topology", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return run_command(capsys, monkeypatch, "topology", *words)
 
 
 @pytest.mark.usefixtures("_with_topology")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from momos_cli.exits import MISSED
-from momos_cli.options import Flag, Json, Model, Output, Quiet, Where, Whole, open_model, print_json, warn
+from momos_cli.options import Flag, Json, Model, Output, Quiet, Where, Whole, open_model, own_data, print_json, warn
 from momos_compress.errors import MomosError
 from momos_compress.settings import DEFAULT_C, CodebookDtype, Coding, Passthrough, Protocol, Settings
 
@@ -76,10 +76,14 @@ def compress(
     ] = DEFAULTS.exceptions,
     zero_motif: Annotated[bool, Parameter(help="Force the all-zero motif into the codebook.")] = DEFAULTS.zero_motif,
     codebook_dtype: Annotated[
-        CodebookDtype | None, Parameter(help="Default float16 (float32 with --protocol paper).")
+        CodebookDtype | None,
+        Parameter(help="Default int8 where that costs next to nothing, else float16 (float32 with --protocol paper)."),
     ] = DEFAULTS.codebook_dtype,
     passthrough: Annotated[
-        Passthrough, Parameter(help="auto stores other tensors as float16 where that is exact enough; keep never does.")
+        Passthrough,
+        Parameter(
+            help="auto stores other tensors in one or two bytes a value where that is exact enough; keep never does."
+        ),
     ] = DEFAULTS.passthrough,
     coding: Annotated[
         Coding | None,
@@ -122,32 +126,27 @@ def compress(
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_plan, show_points, show_report
     from momos_compress.estimate import estimate
-    from momos_compress.fidelity import same_data
     from momos_compress.pipeline import compress as run
     from momos_compress.plan import output_path, plan, resolve
-    from momos_compress.sources import NAMED_SOURCES
     from momos_compress.stages import Stages
 
     resolve(settings)  # a wrong option is told before anything is loaded
     targets = (target_ratio, target_size, max_drop)
     budget = None if all(target is None for target in targets) else _budget(*targets)
     if budget is not None:
-        import momos_zoo  # noqa: F401  registers the demo and its data
         from momos_compress.budget import check_budget
 
         if dry_run:
             raise MomosError("--dry-run goes with --c or --k: what a target takes is only known once it was searched")
-        named = NAMED_SOURCES.get(model)
-        if data is None and named is not None and named.data is not None:
-            data = None if calibrate is not None and same_data(named.data, calibrate) else named.data
+        data = data or own_data(model, calibrate)
         check_budget(settings, budget, data)
     if output is not None:
         _check_output(output)
     stages = Stages()
     with stages.stage("load"):
         weights = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
-    if data is None and model in NAMED_SOURCES and budget is None:
-        data = NAMED_SOURCES[model].data
+    if budget is None:
+        data = data or own_data(model)
     if dry_run:
         work = plan(weights, settings)
         warn((*weights.warnings, *work.selection.warnings))

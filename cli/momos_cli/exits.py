@@ -13,6 +13,8 @@ from cyclopts import CycloptsError, UnusedCliTokensError
 from momos_cli.options import COMMANDS
 from momos_compress.errors import MomosError
 
+FAILED = 1
+"""Exit code where some rows of a table failed; the others are there."""
 MISTAKE = 2
 """Exit code for anything the user can mend."""
 MISSED = 3

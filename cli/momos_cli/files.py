@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, print_json, warn
+from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, own_data, print_json, warn
 from momos_compress.errors import MomosError
 from momos_compress.settings import Device, Settings
 
@@ -121,10 +121,8 @@ def evaluate(
     from momos_compress.accuracy import DATASETS
     from momos_compress.accuracy import evaluate as measure
     from momos_compress.plan import resolve_device
-    from momos_compress.sources import NAMED_SOURCES
 
-    if data is None and model in NAMED_SOURCES:
-        data = NAMED_SOURCES[model].data
+    data = data or own_data(model)
     if data is None:
         raise MomosError(f"--data is missing: an image folder, a tar of one, or one of {', '.join(sorted(DATASETS))}")
     if batch_size < 1:

@@ -65,6 +65,16 @@ def open_model(
     return open_checkpoint(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed)
 
 
+def own_data(model: str, calibrate: str | None = None) -> str | None:
+    """Labelled images that an embedded model brings along, but those that its motifs are fitted to."""
+    import momos_zoo  # noqa: F401  registers the demo and its data
+    from momos_compress.fidelity import same_data
+    from momos_compress.sources import NAMED_SOURCES
+
+    data = NAMED_SOURCES[model].data if model in NAMED_SOURCES else None
+    return None if data is not None and calibrate is not None and same_data(data, calibrate) else data
+
+
 def warn(warnings: Iterable[str]) -> None:
     """Each warning as a line on standard error."""
     for warning in warnings:

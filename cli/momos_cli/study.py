@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from momos_cli.exits import FAILED
 from momos_cli.options import Json, Quiet, Where, Whole, print_json, warn
 from momos_compress.errors import MomosError
 from momos_compress.settings import Measure, MeasureSettings, Rates, StudySettings
 
 if TYPE_CHECKING:
     from momos_compress.study.rows import Row
-
-FAILED = 1
-"""Exit code where models failed; the others' rows are there."""
 
 MOST_WORKERS = 4
 """Where the user names no number: a worker on a network of 100 M parameters takes some 1.5 GiB."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Model, Quiet, Where, Whole, numbers, open_model, print_json, warn
-from momos_cli.study import FAILED
+from momos_cli.exits import FAILED
+from momos_cli.options import Json, Model, Quiet, Where, Whole, numbers, open_model, own_data, print_json, warn
 from momos_compress.settings import DEFAULT_C, Settings
 
 DEFAULTS = Settings()
@@ -49,18 +49,14 @@ def sweep(
     settings = Settings(
         include=include, exclude=exclude, seed=seed, device=device, calibrate=calibrate, samples=samples, bdm=False
     )
-    import momos_zoo  # noqa: F401  registers the demo and its data
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_sweep
-    from momos_compress.fidelity import check_disjoint, same_data
-    from momos_compress.sources import NAMED_SOURCES
+    from momos_compress.fidelity import check_disjoint
     from momos_compress.sweep import combinations, run_sweep
 
     combinations(settings, capacities, sizes, weights)  # a wrong option is told before anything is loaded
     check_disjoint(data, calibrate)
-    named = NAMED_SOURCES.get(model)
-    if data is None and named is not None and named.data is not None:
-        data = None if calibrate is not None and same_data(named.data, calibrate) else named.data
+    data = data or own_data(model, calibrate)
     weights_file = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
     with StageProgress(quiet=quiet) as progress:
         found = run_sweep(

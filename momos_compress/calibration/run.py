@@ -1,20 +1,19 @@
 """A compression that is fitted to calibration inputs, from the network to the mosaic and what is stored beside it."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from momos_compress.accuracy import preprocessing
-from momos_compress.blocks import check_finite
-from momos_compress.calibration.data import CalibrationData, count_samples, open_calibration
+from momos_compress.calibration.data import CalibrationData
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
+from momos_compress.calibration.importance import block_costs, drawn_blocks, weigh
 from momos_compress.calibration.inputs import batch_length, to_device
-from momos_compress.calibration.layers import LayerWeight, find_layers, own_names
+from momos_compress.calibration.layers import find_layers, own_names
+from momos_compress.calibration.prepare import Tell
 from momos_compress.calibration.repair import repair, repairable, samples_at_once
 from momos_compress.calibration.statistics import (
     PAIRED_VECTORS,
@@ -22,20 +21,16 @@ from momos_compress.calibration.statistics import (
     collect_gradients,
     collect_moments,
     collect_shift,
-    products_of,
 )
-from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.calibration.tuning import tune
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
-from momos_compress.errors import MomosError
 from momos_compress.mosaic import Mosaic, MosaicBuilder
 from momos_compress.motifs import default_method, fit
 from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
-from momos_compress.scales import encode_scales, scale_values
+from momos_compress.scales import encode_scales
 from momos_compress.select import EXCLUDED
-from momos_compress.settings import SYNTHETIC
 from momos_compress.stages import Stages
 
 PASSES, LEAST_PASSES = 14, 4
@@ -48,7 +43,7 @@ SHIFT = 0.5
 """How much of the way to the weights that suit the changed inputs best targets go in a round: all layers go at once and
 the layers before take their part of the way themselves."""
 TUNING_EPOCHS, TUNING_PASSES = 8, 4
-ROUND_SAMPLES = 512
+ROUND_SAMPLES, REPAIR_SAMPLES = 512, 1024
 GRADIENT_SAMPLES, GRADIENT_BATCH = 1024, 16
 GRADIENT_PRODUCTS, LEAST_GRADIENTS = 5 * 10**12, 128
 """Multiplications that gradients may take, down to so many samples: their squares are means over rows, soon good."""
@@ -57,15 +52,9 @@ TUNING_PRODUCTS = 5 * 10**12
 """Multiplications that a round's two forward passes, those of all rounds, and tuning may take: large networks get fewer
 rounds, and see fewer samples."""
 HELD_VALUES = 2**27
-IMPORTANCE_FLOOR = 1e-3
-SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
-SYNTHETIC_PRODUCTS = 10**13
-"""Multiplications that making synthetic inputs may take: large networks get fewer images, and fewer steps."""
 
 DOMINANT = "its error would cost more than its bytes"
 """The reason for leaving a weight out of the mosaic that is found by measurement."""
-
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,65 +65,6 @@ class Calibrated:
     replaced: dict[str, torch.Tensor]
     excepted: dict[str, str]
     warnings: tuple[str, ...]
-
-
-def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
-    """MomosError that names a weight with a NaN or infinity: a network with one computes nothing to calibrate on."""
-    for info in work.selection.chosen:
-        try:
-            check_finite(checkpoint.read(info.name).reshape(-1).float(), 0, info.shape)
-        except MomosError as error:
-            raise MomosError(f"{info.name} {list(info.shape)}: {error}") from error
-
-
-def calibration_inputs(
-    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell, held_out: int = 0
-) -> CalibrationData:
-    """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics.
-
-    held_out: so many further samples are kept apart, to measure on; of data at most a third of what there is.
-    """
-    settings = work.settings
-    if settings.calibrate != SYNTHETIC:
-        name = str(settings.calibrate)
-        if held_out:
-            there = count_samples(name, model, source=checkpoint.source)
-            spare = there - (settings.samples or 0)
-            held_out = max(1, min(held_out, there // 3, spare))
-        return open_calibration(
-            name,
-            model,
-            samples=settings.samples,
-            seed=settings.seed,
-            source=checkpoint.source,
-            held_out=held_out,
-        )
-    if not hasattr(model, "pretrained_cfg"):
-        raise MomosError(
-            f"--calibrate synthetic makes images, and {type(model).__name__} is no image network of timm; give data"
-        )
-    shape = tuple(preprocessing(model)["input_size"])
-    wanted = settings.samples or SYNTHETIC_IMAGES
-    one = products_of(model, torch.zeros(1, *shape, device=str(settings.device)))
-    steps = max(SYNTHETIC_STEPS // 3, min(SYNTHETIC_STEPS, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * wanted)))
-    count = wanted if settings.samples else max(16, min(wanted, SYNTHETIC_PRODUCTS // (3 * max(one, 1) * steps)))
-    apart = min(held_out, max(16, count // 2))
-    images = synthetic_images(
-        model,
-        shape,
-        count=count + apart,
-        steps=steps,
-        batch=min(SYNTHETIC_BATCH, count),
-        seed=settings.seed,
-        device=str(settings.device),
-        progress=lambda done: tell("synthetic inputs", done, (count + apart) * steps),
-    )
-    kind = "synthetic images from the statistics of batch norms"
-    rest = images[count:]
-    further = CalibrationData(f"{apart:,} further {kind}", apart, (), lambda start, stop: rest[start:stop])
-    return CalibrationData(
-        f"{count:,} {kind}", count, (), lambda start, stop: images[start:stop], further if apart else None
-    )
 
 
 def fit_calibrated(
@@ -148,38 +78,7 @@ def fit_calibrated(
     tell: Tell,
 ) -> Calibrated:
     """Fit motifs and mosaic to what ``model``, the checkpoint's network on its device, computes on ``data``."""
-    settings, device = work.settings, str(work.settings.device)
-    layers = find_layers(model, work.selection.chosen)
-    few = next(iter(data.batches(2)))
-    at_once = max(1, min(64, samples_at_once(model, to_device(few, device))))
-    beside = _changeable(model, work)
-    centred = repairable(model, layers, to_device(few, device), fixed=set(model.state_dict()) - beside)
-    with stages.stage("calibrate"):
-        statistics = collect_moments(
-            model,
-            layers,
-            data.batches(at_once),
-            data.samples,
-            device=device,
-            seed=settings.seed,
-            centred=centred,
-            directory=spool_directory,
-            progress=lambda done: tell("second moments", done, data.samples),
-        )
-        affordable = GRADIENT_PRODUCTS // max(1, 3 * statistics.products)
-        limit = min(GRADIENT_SAMPLES, data.samples, max(LEAST_GRADIENTS, affordable))
-        statistics.gradients = collect_gradients(
-            model,
-            layers,
-            data.batches(min(GRADIENT_BATCH, at_once), limit),
-            device=device,
-            seed=settings.seed,
-            progress=lambda done: tell("gradients", done, limit),
-        )
-    run = _Run(
-        checkpoint, work, model, layers, data, statistics, beside, centred, at_once, spool_directory, stages, tell
-    )
-    return run.fit()
+    return _Run(checkpoint, work, model, data, spool_directory, stages, tell).fit()
 
 
 class _Run:
@@ -190,25 +89,26 @@ class _Run:
         checkpoint: Checkpoint,
         work: Plan,
         model: nn.Module,
-        layers: list[LayerWeight],
         data: CalibrationData,
-        statistics: Statistics,
-        beside: set[str],
-        centred: set[str],
-        at_once: int,
         directory: Path | None,
         stages: Stages,
         tell: Tell,
     ) -> None:
-        self.checkpoint, self.work, self.model, self.layers = checkpoint, work, model, layers
-        self.data, self.statistics, self.at_once, self.directory = data, statistics, at_once, directory
-        self.stages, self.tell, self.settings = stages, tell, work.settings
+        self.checkpoint, self.work, self.model, self.data = checkpoint, work, model, data
+        self.directory, self.stages, self.tell, self.settings = directory, stages, tell, work.settings
         self.device = str(work.settings.device)
         self.infos = {info.name: info for info in work.selection.chosen}
+        self.layers = find_layers(model, work.selection.chosen)
+        few = to_device(next(iter(data.batches(2))), self.device)
+        self.most_samples = samples_at_once(model, few)
+        self.at_once = min(64, self.most_samples)
+        self.beside = _changeable(model, work)
+        self.fixed = set(model.state_dict()) - self.beside
+        self.centred = repairable(model, self.layers, few, fixed=self.fixed)
+        self.statistics = self._collect()
         self.compressed = copy.deepcopy(model)
         self.damped: dict[str, float] = {}
         self.excepted: dict[str, str] = {}
-        self.beside, self.centred = beside, centred
         self.fits = self._layer_fits()
 
     def fit(self) -> Calibrated:
@@ -253,6 +153,32 @@ class _Run:
         )
         return Calibrated(mosaic, self._replaced(changed), self.excepted, self._warnings())
 
+    def _collect(self) -> Statistics:
+        data, seed = self.data, self.settings.seed
+        with self.stages.stage("calibrate"):
+            statistics = collect_moments(
+                self.model,
+                self.layers,
+                data.batches(self.at_once),
+                data.samples,
+                device=self.device,
+                seed=seed,
+                centred=self.centred,
+                directory=self.directory,
+                progress=lambda done: self.tell("second moments", done, data.samples),
+            )
+            affordable = GRADIENT_PRODUCTS // max(1, 3 * statistics.products)
+            limit = min(GRADIENT_SAMPLES, data.samples, max(LEAST_GRADIENTS, affordable))
+            statistics.gradients = collect_gradients(
+                self.model,
+                self.layers,
+                data.batches(min(GRADIENT_BATCH, self.at_once), limit),
+                device=self.device,
+                seed=seed,
+                progress=lambda done: self.tell("gradients", done, limit),
+            )
+        return statistics
+
     def _layer_fits(self) -> list[LayerFit]:
         fits, s = [], self.settings.s
         for layer in self.layers:
@@ -268,13 +194,14 @@ class _Run:
                     self.damped[layer.parameter] = damping
             weights = torch.ones(targets.shape[:2])
             fits.append(LayerFit(layer.parameter, layer.layout, scales, targets, weights, correlated))
-        _weigh(fits, self.layers, self.statistics)
+        weigh(fits, self.layers, self.statistics)
         return fits
 
     def _fitter(self) -> Fitter:
         settings, s = self.settings, self.settings.s
         blocks = torch.cat([layer.targets.reshape(-1, s) for layer in self.fits])
-        blocks = blocks[self._drawn(len(blocks))]
+        costs = torch.cat([block_costs(layer, self.statistics, s) for layer in self.fits])
+        blocks = blocks[drawn_blocks(costs, max(self.work.sampled_blocks, self.work.k), settings.seed)]
         self.tell("first motifs", 0, 0)
         motifs = fit(
             blocks.numpy(),
@@ -293,24 +220,6 @@ class _Run:
             zero_motif=settings.zero_motif,
             device=self.device,
         )
-
-    def _drawn(self, blocks: int) -> torch.Tensor:
-        """Positions of blocks that the first motifs are fitted to: half alike, half by what an error in them costs.
-
-        Few blocks may cost most, such as the large weights of a strong input, and a draw of all alike can miss them.
-        """
-        rng, count = np.random.default_rng(self.settings.seed), min(blocks, max(self.work.sampled_blocks, self.work.k))
-        alike = rng.choice(blocks, size=count // 2, replace=False) if count < blocks else np.arange(blocks)
-        parts = []
-        for layer in self.fits:
-            power = torch.ones(layer.targets.shape[0], 1, layer.targets.shape[2])
-            if layer.correlated:
-                power = self.statistics.moments[layer.name].diagonal(dim1=1, dim2=2)[:, None]
-            power = power.reshape(len(power), 1, -1, self.settings.s).sum(dim=3)
-            parts.append((layer.weights[:, :, None] * power).reshape(-1))
-        ends = torch.cat(parts).double().cumsum(0).numpy()
-        costly = np.searchsorted(ends, rng.random(len(alike)) * ends[-1], side="right").clip(max=blocks - 1)
-        return torch.from_numpy(np.sort(np.concatenate([alike, costly])))
 
     def _except(self, fitter: Fitter) -> None:
         """Take out of the mosaic each weight whose errors cost more than the bits of storing it as it is."""
@@ -345,21 +254,20 @@ class _Run:
                 decoded = layer.weight(codebook.cpu(), shape).to(self.infos[layer.name].dtype)
                 if own[layer.name] in parameters:
                     parameters[own[layer.name]].copy_(decoded)
-        few = next(iter(self.data.batches(2)))
-        count = min(samples_at_once(self.model, to_device(few, self.device)), self.data.samples, 1024)
-        batch = next(iter(self.data.batches(max(2, count))))
-        fixed = set(self.model.state_dict()) - self.beside
-        return set(repair(self.model, self.compressed, self.layers, to_device(batch, self.device), fixed=fixed))
+        count = min(self.most_samples, self.data.samples, REPAIR_SAMPLES)
+        batch = to_device(next(iter(self.data.batches(max(2, count)))), self.device)
+        return set(repair(self.model, self.compressed, self.layers, batch, fixed=self.fixed))
 
     def _retarget(self) -> None:
         """What the original layer computes of its own inputs, out of the inputs that it has now: least squares."""
-        samples = min(ROUND_SAMPLES, self._affordable(ROUND_PRODUCTS, 2))
+        samples = self._round_samples()
         widths = sum(layer.targets.shape[0] * layer.targets.shape[2] for layer in self.fits if layer.correlated)
         batch = max(1, min(self.at_once, HELD_VALUES * samples // (PAIRED_VECTORS * max(widths, 1))))
+        mosaic = {layer.name for layer in self.fits}
         moments, shifts = collect_shift(
             self.model,
             self.compressed,
-            self.layers,
+            [layer for layer in self.layers if layer.parameter in mosaic],
             self.data.batches(batch, samples),
             samples,
             device=self.device,
@@ -388,9 +296,12 @@ class _Run:
         k = len(fitter.codebook)
         pairs = fitter.blocks * (PAIRS_A_BLOCK + (k if k <= ALL_MOTIFS else 4 * CANDIDATES))
         passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
-        products = 2 * self.statistics.products * min(ROUND_SAMPLES, self._affordable(ROUND_PRODUCTS, 2))
+        products = 2 * self.statistics.products * self._round_samples()
         rounds = min(ROUNDS, ROUNDS_PRODUCTS // max(1, products), passes * ROUNDS // PASSES)
         return passes, max(LEAST_ROUNDS, rounds), max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3))
+
+    def _round_samples(self) -> int:
+        return min(ROUND_SAMPLES, self._affordable(ROUND_PRODUCTS, 2))
 
     def _affordable(self, products: int, passes: int) -> int:
         return max(1, min(self.data.samples, products // max(1, passes * self.statistics.products)))
@@ -447,34 +358,3 @@ def _changeable(model: nn.Module, work: Plan) -> set[str]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _weigh(fits: list[LayerFit], layers: list[LayerWeight], statistics: Statistics) -> None:
-    """Importance of a normalised error in each row: its share of the squared gradients times its squared scale."""
-    typical = []
-    for layer, own in zip(fits, layers, strict=True):
-        gradients = statistics.gradients.get(layer.name)
-        width = layer.targets.shape[2]
-        if gradients is None or not bool(gradients.any()):
-            layer.weights = torch.full(layer.targets.shape[:2], float("nan"))
-            continue
-        if own.kind == "embedding":  # a row whose token no input had counts as the mean row
-            gradients = (gradients + gradients.mean()) / 2
-        groups = layer.targets.shape[0]
-        energy = torch.full((groups,), float(width))
-        if layer.correlated:
-            energy = statistics.moments[layer.name].diagonal(dim1=1, dim2=2).sum(dim=1)
-        importance = gradients.reshape(groups, -1) / energy[:, None].clamp(min=1e-30)
-        importance = importance.clamp(min=IMPORTANCE_FLOOR * float(importance.mean()))
-        layer.weights = importance * scale_values(layer.scales).reshape(groups, -1).square()
-        typical.append(float((layer.weights * energy[:, None]).mean()) / width)
-    middle = float(np.median(typical)) if typical else 1.0
-    for layer in fits:
-        if bool(layer.weights.isnan().any()):
-            scale = 1.0
-            if layer.correlated:
-                scale = float(statistics.moments[layer.name].diagonal(dim1=1, dim2=2).mean())
-            layer.weights = torch.full(layer.targets.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
-    mean = float(torch.cat([layer.weights.reshape(-1) for layer in fits]).mean())
-    for layer in fits:
-        layer.weights = layer.weights / mean

@@ -83,10 +83,13 @@ class Means:
 class Statistics:
     """By parameter name: second moments (groups, columns, columns) a sample, squared gradients (rows,) a sample.
 
-    samples: how many were seen. silent: parameters whose layer never ran. products: multiplications of one sample.
+    energies: by parameter name, mean squared norm of the inputs of each group (groups,), a sample; about zero, unlike
+    the moments. samples: how many were seen. silent: parameters whose layer never ran. products: multiplications of
+    one sample.
     """
 
     moments: MatrixStore
+    energies: dict[str, torch.Tensor] = field(default_factory=dict)
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     samples: int = 0
     silent: tuple[str, ...] = ()
@@ -125,7 +128,7 @@ def collect_moments(
     are taken about the mean, as far as ``CENTRED``.
     """
     store, generator = MatrixStore(directory), torch.Generator().manual_seed(seed)
-    means = Means()
+    means, energies = Means(), {}
     ran: set[str] = set()
     seen, products, mask = 0, 0, None
 
@@ -137,7 +140,8 @@ def collect_moments(
                 return
             vectors, places = layer_vectors(module, layer, inputs, mask, samples, generator)
             store.add(layer.parameter, vectors.transpose(1, 2) @ vectors * (places / vectors.shape[1]))
-            means.add(layer.parameter, vectors, places)
+            if layer.parameter in centred:
+                means.add(layer.parameter, vectors, places)
             products += places * vectors.shape[2] * (layer.layout.rows or 1)
 
         return see
@@ -151,6 +155,7 @@ def collect_moments(
             progress(batch_length(batch))
     for layer in layers:
         if layer.parameter in store:
+            energies[layer.parameter] = store[layer.parameter].diagonal(dim1=1, dim2=2).sum(dim=1) / seen
             if layer.parameter in centred:
                 store.add(layer.parameter, -CENTRED * means.outer(layer.parameter, means))
             store[layer.parameter] = moments = store[layer.parameter] / seen
@@ -160,7 +165,7 @@ def collect_moments(
                     "or use --calibrate none"
                 )
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
-    return Statistics(store, {}, seen, silent, products // max(seen, 1))
+    return Statistics(store, energies, {}, seen, silent, products // max(seen, 1))
 
 
 def products_of(model: nn.Module, inputs: Inputs) -> int:
@@ -242,8 +247,9 @@ def collect_shift(
             if there is None or there.shape != here.shape:  # such as an expert that was chosen for other tokens
                 return
             gap, share = there - here, places / here.shape[1]
-            means.add(layer.parameter, here, places)
-            gaps.add(layer.parameter, gap, places)
+            if layer.parameter in centred:
+                means.add(layer.parameter, here, places)
+                gaps.add(layer.parameter, gap, places)
             moments.add(layer.parameter, here.transpose(1, 2) @ here * share)
             shifts.add(layer.parameter, gap.transpose(1, 2) @ here * share)
 
