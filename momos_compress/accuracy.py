@@ -49,12 +49,18 @@ def open_dataset(data: str, channels: int = 3) -> tuple[Any, int | None]:
         raise MomosError(f"no image folder or tar {data!r}; a data set by name is one of: {names}")
     try:
         dataset = create_dataset("", root=str(path))
-        images, classes = len(dataset), len(getattr(dataset.reader, "class_to_idx", {})) or None
+        images, classes = len(dataset), _classes(dataset.reader)
     except Exception as error:  # readers raise what a strange folder or archive leads them to
         raise MomosError(f"{data}: not an image folder or a tar of one ({one_line(error)})") from error
     if images == 0:
         raise MomosError(f"{data}: holds no images; expected are folders named by class, with images in them")
     return ImageReader(dataset.reader, "L" if channels == 1 else "RGB"), classes
+
+
+def _classes(reader: Any) -> int | None:
+    """How many classes timm's reader found; None where it does not tell."""
+    found = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", None)
+    return len(found) if found else None
 
 
 def preprocessing(model: nn.Module) -> dict[str, Any]:

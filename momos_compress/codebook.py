@@ -39,17 +39,22 @@ def quantise_codebook(motifs: np.ndarray, dtype: str) -> tuple[torch.Tensor, flo
     dtype: a name of CODEBOOK_DTYPES. Raises MomosError where it cannot hold a motif.
     """
     values = torch.from_numpy(np.ascontiguousarray(motifs, dtype=np.float32))
-    stored, step = values.to(CODEBOOK_DTYPES[dtype]), None
-    if dtype == "int8":
-        largest = float(values.abs().max()) if values.numel() else 0.0
-        step = float(np.float32(max(largest / _LARGEST, float(np.finfo(np.float32).tiny)))) if largest else 1.0
-        stored = (values.double() / step).round().clamp(-_LARGEST, _LARGEST).to(torch.int8)
+    stored, step = round_codebook(values, dtype)
     if not bool(torch.isfinite(values).all() & torch.isfinite(decode_codebook(stored, step)).all()):
         raise MomosError(
             f"a motif has the value {float(np.abs(motifs).max()):.3g}, beyond {dtype}; use "
             "--codebook-dtype float32 or bfloat16"
         )
     return stored, step
+
+
+def round_codebook(values: torch.Tensor, dtype: str) -> tuple[torch.Tensor, float | None]:
+    """``quantise_codebook`` of a tensor (k, s) float32 on its device, unchecked."""
+    if dtype != "int8":
+        return values.to(CODEBOOK_DTYPES[dtype]), None
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    step = float(np.float32(max(largest / _LARGEST, float(np.finfo(np.float32).tiny)))) if largest else 1.0
+    return (values.double() / step).round().clamp(-_LARGEST, _LARGEST).to(torch.int8), step
 
 
 def decode_codebook(stored: torch.Tensor, step: float | None) -> torch.Tensor:

@@ -149,6 +149,10 @@ class MomosFile:
             raise FormatError(f"index {int(indices.max())} where there are {k} motifs")
         return indices
 
+    def scale_codes(self, name: str) -> torch.Tensor:
+        """Codes of the scales of a compressed parameter's rows: (rows,) uint8, (0,) where it has none."""
+        return self._scales[name] if self.recipe.tensors[name].scaled else torch.empty(0, dtype=torch.uint8)
+
     @cached_property
     def codebook(self) -> torch.Tensor:
         """The motifs (k, s) float32, most used first."""
@@ -172,7 +176,7 @@ class MomosFile:
         motifs = self.codebook.to(device)
         blocks = motifs[self.indices(tensor.name, device=device).long()]
         if tensor.scaled:
-            rows = scale_values(self._scales[tensor.name].to(device))
+            rows = scale_values(self.scale_codes(tensor.name).to(device))
             blocks.view(len(rows), -1).mul_(rows[:, None])
         return tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).contiguous()
 

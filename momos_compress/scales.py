@@ -6,6 +6,7 @@ import torch
 ONE = 192
 """The code of 1.0."""
 _PER_OCTAVE = 8
+OCTAVES_A_STEP = 1 / _PER_OCTAVE
 # 2^(j / 8) as multiples of 2^-23: the nearest float32 numbers, written down so that no library's pow decides them.
 _MANTISSAS = (0x800000, 0x8B95C2, 0x9837F0, 0xA5FED7, 0xB504F3, 0xC5672A, 0xD744FD, 0xEAC0C7)
 
@@ -21,6 +22,11 @@ _VALUES = _table()
 def scale_values(codes: torch.Tensor) -> torch.Tensor:
     """Codes e, uint8 of any shape -> 2^((e - 192) / 8) as float32, 2^-24 to 2^7.875, on the codes' device."""
     return _VALUES.to(codes.device)[codes.long()]
+
+
+def round_scales(codes: torch.Tensor) -> torch.Tensor:
+    """Codes that are learnt, float of any shape -> the nearest that can be stored, uint8."""
+    return codes.round().clamp(0, 255).to(torch.uint8)
 
 
 def encode_scales(rms: torch.Tensor) -> torch.Tensor:

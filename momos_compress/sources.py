@@ -28,10 +28,11 @@ from momos_compress.transformers_source import from_transformers, transformers_a
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A checkpoint with a name of its own, such as the demo: its file, and the data set that it is evaluated on."""
+    """A checkpoint with a name of its own, such as the demo: its file, and the data sets to test and to train it on."""
 
     path: Callable[[], Path]
     data: str | None = None
+    train: str | None = None
 
 
 NAMED_SOURCES: dict[str, NamedSource] = {}

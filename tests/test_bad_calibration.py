@@ -58,7 +58,8 @@ def test_no_synthetic_inputs_for_a_language_model(mistake: Mistake) -> None:
     from transformers import BertConfig, BertModel
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    BertModel(BertConfig(vocab_size=20, **sizes)).save_pretrained("bert")
+    with quiet_transformers():  # its bar would be part of what the command says
+        BertModel(BertConfig(vocab_size=20, **sizes)).save_pretrained("bert")
     message = mistake("bert", "--calibrate=synthetic", "--k=4", "--no-bdm")
     assert re.search("synthetic makes images, and BertModel is no image network", message)
     Path("texts.txt").write_text("a text\n")

@@ -8,6 +8,7 @@ from cyclopts import App
 from momos_cli.compress import compress
 from momos_cli.exits import guarded
 from momos_cli.files import evaluate, export, inspect
+from momos_cli.finetune import finetune
 from momos_cli.options import COMMANDS
 from momos_cli.report import report
 from momos_cli.study import study
@@ -26,7 +27,7 @@ app.register_install_completion_command()
 
 
 app.default(compress)
-for command in (compress, inspect, evaluate, export, sweep, study, report, trace, topology):
+for command in (compress, inspect, evaluate, export, finetune, sweep, study, report, trace, topology):
     app.command(command)
 COMMANDS[:] = [name for name in app if not name.startswith("-")]
 

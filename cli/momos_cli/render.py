@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,9 @@ from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
 from momos_compress.sweep import Sweep
 from momos_compress.units import binary_size, duration
+
+if TYPE_CHECKING:
+    from momos_compress.finetune.run import FinetuneReport
 
 PIPE_WIDTH = 160
 """Columns where standard output is no terminal; nothing is cut to a window's width there."""
@@ -101,6 +105,30 @@ def show_points(found: BudgetReport) -> None:
     console.print(table)
     if found.measured is not None:
         console.print(f"drop: points of {found.measured}")
+
+
+def show_finetuned(report: "FinetuneReport") -> None:
+    """What a training run did."""
+    before = "" if report.file_bytes_before is None else f" (before: {binary_size(report.file_bytes_before)})"
+    rows = [
+        (
+            "training",
+            f"{report.mode}, loss {report.loss}, {report.epochs} epochs; best by validation: {report.best_epoch}",
+        ),
+        ("motifs", f"{report.k:,} of s = {report.s}"),
+        ("file", f"{binary_size(report.file_bytes)}{before}"),
+    ]
+    if report.ratio is not None:
+        rows.append(("ratio", f"{report.ratio:.2f}"))
+    for part in ("validation", "test"):
+        figures, shown = getattr(report, part), []
+        for when in ("teacher", "before", "after"):
+            if "top1" in figures.get(when, {}):
+                shown.append(f"{figures[when]['top1']:.2f} % {when}")
+        if shown:
+            rows.append((part, f"{', '.join(shown)} ({report.data[part]['images']:,} images)"))
+    rows.append(("time", duration(report.seconds)))
+    console.print(_pairs(f"{report.directory} -> {report.output}", rows))
 
 
 def show_sweep(found: Sweep) -> None:

@@ -46,7 +46,7 @@ class ImageSource:
                 f"{self.network} takes {list(self.shape)}, and its mean is of {len(mean)} channels; give it a mean and "
                 "std of as many as it takes"
             )
-        self._images = _open_images(data, self.network, self.shape[0])
+        self._images, _ = open_images(data, self.network, self.shape[0])
         # The last steps, to float and to the network's scale, are left to ``batch``: bytes take a quarter of the room.
         self._images.transform = create_transform(**settings, normalize=False)
         self._normalise = Normalize(mean, settings["std"])
@@ -152,8 +152,8 @@ def _image_column(file: Path, schema: Any) -> str:
     return columns[0]
 
 
-def _open_images(data: str, network: str, channels: int) -> Any:
-    """The data set that gives an image by its index, through ``transform``."""
+def open_images(data: str, network: str, channels: int) -> tuple[Any, int | None]:
+    """The data set that gives an image by its index, through ``transform``; and its number of classes, if known."""
     from timm.data.readers.img_extensions import get_img_extensions
 
     path = Path(data).expanduser()
@@ -163,7 +163,7 @@ def _open_images(data: str, network: str, channels: int) -> Any:
             reader = TableImages(tables.files, tables.part)
             if not len(reader):
                 raise MomosError(f"{data}: holds no rows; {EXPECTED}")
-            return ImageReader(reader, "L" if channels == 1 else "RGB")
+            return ImageReader(reader, "L" if channels == 1 else "RGB"), None
         if path.is_file() and path.suffix != ".tar":
             raise MomosError(
                 f"{data}: {network} takes images, and this is one {path.suffix or 'plain'} file; {EXPECTED}"
@@ -171,4 +171,4 @@ def _open_images(data: str, network: str, channels: int) -> Any:
         endings = get_img_extensions()
         if path.is_dir() and not any(file.suffix.lower() in endings for file in path.rglob("*")):
             raise MomosError(f"{data}: holds no images ({', '.join(endings)}), which {network} takes; {EXPECTED}")
-    return open_dataset(data, channels)[0]
+    return open_dataset(data, channels)

@@ -1,0 +1,92 @@
+"""From a trained network under the mosaic constraint back to a compact file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from momos_compress.assembly import stored_tensors
+from momos_compress.calibration.layers import own_names
+from momos_compress.checkpoint import Checkpoint, TensorInfo, Tensors
+from momos_compress.codebook import decode_codebook, quantise_codebook
+from momos_compress.finetune.modules import MosaicNetwork
+from momos_compress.mosaic import MosaicBuilder
+from momos_compress.plan import Plan
+from momos_compress.reader import MomosFile
+from momos_compress.scales import scale_values
+from momos_compress.select import Selection
+from momos_compress.settings import Settings
+from momos_compress.writer import write_container
+
+BESIDE = "stored beside the mosaic"
+
+
+def checkpoint_of(file: MomosFile) -> Checkpoint:
+    """A compressed file as a checkpoint: what it decodes to."""
+    names = [name for name in file if name not in file.recipe.aliases]
+    infos = []
+    for name in names:
+        dtype, shape = file.recipe.own(name, file.entries[name])
+        infos.append(TensorInfo(name, shape, dtype))
+    return Checkpoint(
+        source=str(file.path),
+        name=file.path.name,
+        tensors=Tensors(tuple(infos), file.get, file.recipe.aliases),
+        source_bytes=file.path.stat().st_size,
+        provenance=dict(file.recipe.extra.get("source") or {}),
+    )
+
+
+def write_tuned(
+    network: MosaicNetwork,
+    path: Path,
+    reference: Callable[[str], torch.Tensor],
+    record: Mapping[str, Any],
+) -> int:
+    """Write the network to a file like the one it came from, mosaic and coding unchanged; returns its size in bytes.
+
+    reference: the tensor of a name that distortion is measured against. record: what the recipe tells of the training.
+    """
+    file, recipe = network.file, network.file.recipe
+    motifs = network.codebook.values().detach().cpu().numpy()
+    stored, step = quantise_codebook(motifs, network.codebook.dtype)
+    decoded, codes = decode_codebook(stored, step), network.stored_codes()
+    builder, energy = MosaicBuilder(recipe.k, spool_directory=path.parent), 0.0
+    for name, tensor in recipe.tensors.items():
+        indices = file.indices(name)
+        blocks = decoded[indices.long()]
+        if tensor.scaled:
+            blocks.view(len(codes[name]), -1).mul_(scale_values(codes[name])[:, None])
+        weight = tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).double()
+        original = reference(name).double()
+        energy += float(original.square().sum())
+        error = float((weight - original).square().sum())
+        info = TensorInfo(name, tensor.shape, tensor.dtype)
+        builder.add(info, indices.numpy(), error, tensor.layout, codes.get(name))
+    mosaic = builder.finish(stored, step, keep_unused=True, energy=energy, sampled_blocks=0)
+    checkpoint = checkpoint_of(file)
+    own = own_names(network.model, (info.name for info in checkpoint.tensors.infos if info.name not in recipe.tensors))
+    state = network.model.state_dict()
+    dtypes = {info.name: info.dtype for info in checkpoint.tensors.infos}
+    replaced = {name: state[place].detach().cpu().to(dtypes[name]) for name, place in own.items() if place in state}
+    left_out = {name: BESIDE for name in dtypes if name not in recipe.tensors}
+    chosen = tuple(info for info in checkpoint.tensors.infos if info.name in recipe.tensors)
+    settings = Settings(passthrough="auto" if recipe.cast or recipe.affine8 else "keep")
+    work = Plan(settings, Selection(chosen, left_out, ()), 0, mosaic.blocks, mosaic.k, 0)
+    tensors, kept = stored_tensors(
+        checkpoint, work, mosaic, recipe.coding, replaced=replaced, spool_directory=path.parent
+    )
+    tuned = replace(
+        recipe,
+        tensors={tensor.name: tensor for tensor in mosaic.tensors},
+        cast=kept.cast,
+        affine8=kept.affine8,
+        distortion=mosaic.distortion,
+        energy=mosaic.energy,
+        codebook_step=step,
+        bundle=None,
+        extra={**recipe.extra, "finetuned": dict(record)},
+    )
+    return write_container(path, tensors, tuned, bundled=bool(tuned.features))

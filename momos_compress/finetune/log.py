@@ -1,0 +1,72 @@
+"""What a run writes down: a row of metrics an epoch, and one record of the whole."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from momos_compress.atomic import atomic_writer
+from momos_compress.errors import MomosError, one_line
+
+METRICS, RECORD = "metrics.csv", "run.json"
+
+
+class Log:
+    """The rows of metrics.csv, written anew and whole after every epoch."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path, self.rows = directory / METRICS, list[dict[str, Any]]()
+
+    def read(self, epochs: int) -> None:
+        """Take up the rows of the first ``epochs``; those of an epoch that was not kept are dropped."""
+        if not self.path.is_file():
+            return
+        with self.path.open(newline="") as file:
+            try:
+                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+            except (KeyError, ValueError, csv.Error) as error:
+                raise MomosError(f"{self.path}: not the metrics of a run ({one_line(error)})") from error
+        self.rows = [{key: _number(value) for key, value in row.items()} for row in rows]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One more epoch."""
+        self.rows.append(dict(row))
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with atomic_writer(self.path) as file:
+            file.write(text.getvalue().encode())
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def write_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """run.json, whole or as it was."""
+    with atomic_writer(directory / RECORD) as file:
+        file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """run.json, or None where there is none; MomosError where it is not a run's."""
+    path = directory / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        record["identity"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MomosError(f"{path}: not the record of a run ({one_line(error)}); choose another directory") from error
+    return record

@@ -1,0 +1,186 @@
+"""The training loop: epochs, validation, checkpoints; the same for every mode."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from momos_compress.errors import MomosError
+from momos_compress.finetune.checkpoints import Checkpoints
+from momos_compress.finetune.data import EpochOrder, Images, Normalise, Splits, Views, chosen_augment, loader
+from momos_compress.finetune.log import Log
+from momos_compress.finetune.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from timm.task import TrainingTask
+
+Tell = Callable[[str, int, int], None]
+AfterEpoch = Callable[[int], Mapping[str, float]]
+
+
+@dataclass
+class Trainer:
+    """One run's network, its images and its optimiser.
+
+    model: what the task trains. criterion: the validation figure that the best epoch has, "loss" (the least) or "top1".
+    after_epoch: told the epoch, may change the network, and returns figures for the log.
+    """
+
+    task: "TrainingTask"
+    model: nn.Module
+    splits: Splits
+    settings: FinetuneSettings
+    optimiser: torch.optim.Optimizer
+    criterion: Literal["loss", "top1"]
+    identity: str
+    directory: Path
+    device: str
+    tell: Tell
+    after_epoch: AfterEpoch = lambda epoch: {}
+    checkpoints: Checkpoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings, train = self.settings, self.splits.train
+        self.normalise = Normalise(self.model, self.device)
+        augment = chosen_augment(settings.augment, self.model)
+        self.views = Views(train, self.model, augment=augment, seed=settings.seed)
+        self.order = EpochOrder(len(train.order), settings.batch_size, seed=settings.seed)
+        self.updates = max(1, len(self.order) // settings.accumulate)
+        self.scheduler = _schedule(self.optimiser, settings, self.updates)
+        self.checkpoints = Checkpoints(
+            self.model, self.optimiser, self.directory, self.identity, lower=self.criterion == "loss"
+        )
+        self.log = Log(self.directory)
+
+    def resume(self) -> bool:
+        """Go on where the run's newest checkpoint is, if there is one."""
+        state = self.checkpoints.latest()
+        if state is None:
+            return False
+        self.checkpoints.resume(state)
+        self.log.read(self.checkpoints.progress.epoch)
+        return True
+
+    def run(self) -> None:
+        """All epochs that are left; the network ends in the state of the best."""
+        progress = self.checkpoints.progress
+        while progress.epoch < self.settings.epochs:
+            start = time.perf_counter()
+            self._epoch()
+            extra = self.after_epoch(progress.epoch)
+            row = {
+                "epoch": progress.epoch + 1,
+                "step": (progress.epoch + 1) * self.updates,
+                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "train_loss": progress.loss_sum / max(1, progress.seen),
+                **{f"validation_{name}": value for name, value in self.measure(self.splits.validation).items()},
+                **extra,
+                "seconds": progress.seconds + time.perf_counter() - start,
+            }
+            self.log.add(row)
+            progress.epoch, progress.batch, progress.loss_sum, progress.seen = progress.epoch + 1, 0, 0.0, 0
+            progress.seconds = 0.0
+            self.checkpoints.epoch_done(row[f"validation_{self.criterion}"])
+        self.model.load_state_dict(self.checkpoints.best()["state_dict"])
+
+    def _epoch(self) -> None:
+        settings, progress, start = self.settings, self.checkpoints.progress, time.perf_counter()
+        self._mode()
+        self.order.epoch, self.order.start = progress.epoch, progress.batch
+        share, waiting, before = settings.accumulate, 0, progress.seconds
+        whole = self.updates * share  # what is left over would be a step of fewer batches
+        for pixels, targets in loader(self.views, self.order, workers=settings.workers):
+            if progress.batch >= whole:
+                break
+            targets = targets.clamp(min=0) if not self.splits.train.labelled else targets
+            with self._autocast():
+                loss = self.task(self.normalise(pixels), targets.to(self.device))["loss"]
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise MomosError(
+                    f"the loss is {value} in step {progress.batch // share + 1} of epoch {progress.epoch + 1}; the "
+                    f"last good checkpoint stays in {str(self.directory)!r}: lower the learning rate"
+                )
+            (loss / share).backward()
+            waiting += 1
+            progress.batch += 1
+            progress.loss_sum += value * len(targets)
+            progress.seen += len(targets)
+            if waiting == share:
+                self.scheduler.step_update(progress.epoch * self.updates + progress.batch // share - 1)
+                self.optimiser.step()
+                self.optimiser.zero_grad()
+                waiting = 0
+                step = progress.batch // share
+                if settings.save_every and step % settings.save_every == 0 and step < self.updates:
+                    progress.seconds = before + time.perf_counter() - start
+                    self.checkpoints.within_epoch()
+            self.tell(f"epoch {progress.epoch + 1} of {settings.epochs}", len(targets), len(self.views))
+        progress.seconds = before
+
+    def measure(self, images: Images) -> dict[str, float]:
+        """Mean loss over a set, and top-1 in per cent where it has classes; in eval mode, images as for evaluation."""
+        from timm.task import ClassificationEvaluator
+
+        views = Views(images, self.model)
+        order = EpochOrder(len(images.order), self.settings.batch_size, seed=0, shuffle=False)
+        evaluator, total = ClassificationEvaluator(self.device), 0.0
+        self.task.eval()
+        with torch.inference_mode():
+            for pixels, targets in loader(views, order):
+                safe = targets if images.labelled else targets.clamp(min=0)
+                found = self.task(self.normalise(pixels), safe.to(self.device))
+                total += float(found["loss"]) * len(targets)
+                if images.labelled:
+                    evaluator.update(found["output"], targets.to(self.device))
+                self.tell("validation", len(targets), 0)
+        figures = {"loss": total / len(images.order)}
+        return figures | ({"top1": float(evaluator.compute()["top1"])} if images.labelled else {})
+
+    def _mode(self) -> None:
+        self.task.train()
+        if self.settings.batch_norm == "fixed":
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _autocast(self) -> ExitStack:
+        stack = ExitStack()
+        if self.settings.bfloat16:
+            stack.enter_context(torch.autocast(torch.device(self.device).type, torch.bfloat16))
+        return stack
+
+
+def accuracy(model: nn.Module, images: Images, batch_size: int, device: str) -> dict[str, float]:
+    """Top-1 in per cent of a network in eval mode on labelled images; it comes back in eval mode."""
+    from timm.task import ClassificationEvaluator
+
+    views, order = Views(images, model), EpochOrder(len(images.order), batch_size, seed=0, shuffle=False)
+    evaluator, normalise = ClassificationEvaluator(device), Normalise(model, device)
+    model.eval()
+    with torch.inference_mode():
+        for pixels, targets in loader(views, order):
+            evaluator.update(model(normalise(pixels)), targets.to(device))
+    return {"top1": float(evaluator.compute()["top1"])}
+
+
+def _schedule(optimiser: torch.optim.Optimizer, settings: FinetuneSettings, updates: int) -> Any:
+    from timm.scheduler import create_scheduler_v2
+
+    warmup = min(settings.warmup_steps, settings.epochs * updates // 5)
+    scheduler, _ = create_scheduler_v2(
+        optimiser,
+        "cosine",
+        settings.epochs,
+        warmup_epochs=warmup / updates,
+        warmup_lr=0.0,
+        step_on_epochs=False,
+        updates_per_epoch=updates,
+    )
+    return scheduler

@@ -1,0 +1,50 @@
+"""What training makes small: cross-entropy with labels, the distance to a teacher's outputs, or both."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from momos_compress.errors import MomosError
+from momos_compress.finetune.settings import FinetuneSettings, Loss
+
+if TYPE_CHECKING:
+    from timm.task import TrainingTask
+
+LABELS_SHARE = 0.5
+"""Of the loss where both are asked for."""
+
+
+def chosen_loss(settings: FinetuneSettings, *, teacher: bool) -> Loss:
+    """What None stands for; MomosError where distillation has nothing to learn from."""
+    loss: Loss = settings.loss or ("distil" if teacher else "labels")
+    if loss != "labels" and not teacher:
+        raise MomosError(
+            f"--loss {loss} needs the original network to learn from; name it with --teacher, or use --loss labels"
+        )
+    return loss
+
+
+def objective(
+    student: nn.Module, teacher: nn.Module | None, settings: FinetuneSettings, loss: Loss, device: str
+) -> "TrainingTask":
+    """timm's task: called with images and classes it gives a dictionary with "loss" and "output"."""
+    from timm.task import ClassificationTask, DistillationTeacher, LogitDistillationTask
+
+    criterion = nn.CrossEntropyLoss(label_smoothing=settings.smoothing)
+    place = torch.device(device)
+    if loss == "labels" or teacher is None:
+        return ClassificationTask(student, criterion, device=place, verbose=False)
+    teacher.requires_grad_(False)
+    weights = {"distill_loss_weight": 1.0, "task_loss_weight": 0.0} if loss == "distil" else {
+        "task_loss_weight": LABELS_SHARE
+    }  # fmt: skip
+    return LogitDistillationTask(
+        student,
+        DistillationTeacher(teacher, device=place),  # given the network alone, timm asks it for its channels
+        criterion,
+        temperature=settings.temperature,
+        device=place,
+        verbose=False,
+        **weights,
+    )

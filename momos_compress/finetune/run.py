@@ -1,0 +1,353 @@
+"""One training run, from the network or file it starts from to the file it ends in."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from momos_compress.accuracy import preprocessing
+from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
+from momos_compress.checkpoint import Checkpoint, describe_files
+from momos_compress.errors import MomosError
+from momos_compress.finetune.data import Normalise, Views, described, open_splits
+from momos_compress.finetune.export import write_tuned
+from momos_compress.finetune.log import read_record, write_record
+from momos_compress.finetune.loop import Tell, Trainer, accuracy
+from momos_compress.finetune.modules import MosaicNetwork
+from momos_compress.finetune.objective import chosen_loss, objective
+from momos_compress.finetune.paper import mosaic_of, of_network, project_network
+from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.models import load_model, model_of
+from momos_compress.pipeline import Fitted, Prepared, compress, fit_checkpoint
+from momos_compress.plan import plan, resolve_device
+from momos_compress.reader import MomosFile
+from momos_compress.settings import Settings
+
+if TYPE_CHECKING:
+    from timm.task import TrainingTask
+
+START, RESULT = "start.momos.safetensors", "model.momos.safetensors"
+INCIDENTAL = ("workers", "save_every", "device")
+"""Settings that change nothing about what a run computes."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the images of a run are. validation: data, or the share of train that is held out."""
+
+    train: str
+    validation: str | float
+    test: str | None = None
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """What a run did. Accuracies (top-1) and validation_loss by stage: teacher, before, after; in per cent.
+
+    file_bytes_before: of the file it began with; None in mode paper. ratio: the dense source over the file.
+    """
+
+    directory: str
+    output: str
+    mode: str
+    loss: str
+    epochs: int
+    best_epoch: int
+    k: int
+    s: int
+    file_bytes: int
+    file_bytes_before: int | None
+    ratio: float | None
+    validation: dict[str, dict[str, float]]
+    test: dict[str, dict[str, float]]
+    data: dict[str, Any]
+    resumed: bool
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return dataclasses.asdict(self)
+
+
+def finetune(
+    source: Checkpoint | MomosFile,
+    data: Data,
+    settings: FinetuneSettings,
+    directory: Path,
+    *,
+    compression: Settings | None = None,
+    teacher: Checkpoint | None = None,
+    resume: bool = False,
+    tell: Tell = lambda *told: None,
+) -> FinetuneReport:
+    """Train a network under the mosaic constraint and write it to ``directory``.
+
+    source: a dense checkpoint, which is compressed first with ``compression`` on images of the training set and then
+    serves as the teacher; or a compressed file. teacher: the original network of a file. resume: go on with the run
+    that is in the directory, if one is. Raises MomosError where anything does not fit; what was kept stays.
+    """
+    settings = settings.resolved()
+    settings = replace(settings, device=resolve_device(settings.device))
+    return _Run(source, data, settings, directory, compression or Settings(), teacher, tell).run(resume=resume)
+
+
+class _Run:
+    def __init__(
+        self,
+        source: Checkpoint | MomosFile,
+        data: Data,
+        settings: FinetuneSettings,
+        directory: Path,
+        compression: Settings,
+        teacher: Checkpoint | None,
+        tell: Tell,
+    ) -> None:
+        self.settings, self.directory, self.tell = settings, directory, tell
+        self.device, self.data = str(settings.device), data
+        self.source = source
+        self.paper = settings.mode == "paper"
+        if isinstance(source, MomosFile) and self.paper:
+            raise MomosError("--mode paper trains dense weights; name the network itself, not a compressed file")
+        original = teacher if isinstance(source, MomosFile) else source
+        self.dense = original
+        self.teacher = None if original is None else model_of(original, device=self.device)
+        self.loss = chosen_loss(settings, teacher=self.teacher is not None)
+        like = self.teacher if self.teacher is not None else load_model(self._file().path)
+        if not hasattr(like, "pretrained_cfg"):
+            raise MomosError(f"finetune trains image classifiers of timm, and this is {type(like).__name__}")
+        self.splits = open_splits(
+            data.train, data.validation, data.test, like, seed=settings.seed, labels=self.loss != "distil"
+        )
+        self.compression = replace(
+            compression, bdm=False, device=settings.device, seed=settings.seed,
+            protocol="paper" if self.paper else compression.protocol,
+        )  # fmt: skip
+        self.warnings: list[str] = []
+
+    def _file(self) -> MomosFile:
+        assert isinstance(self.source, MomosFile)
+        return self.source
+
+    def run(self, *, resume: bool) -> FinetuneReport:
+        began = time.perf_counter()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        record = read_record(self.directory)
+        if record is not None and not resume:
+            raise MomosError(
+                f"{str(self.directory)!r} holds a run already; go on with --resume, or choose another with -o"
+            )
+        torch.manual_seed(self.settings.seed)
+        if self.paper:
+            trainer, export = self._paper()
+        else:
+            trainer, export = self._codebook(self._start(again=record is not None))
+        if record is not None and record["identity"] != trainer.identity:
+            raise MomosError(
+                f"{str(self.directory)!r} holds another run: its network, data or settings differ; repeat that run's "
+                "own command with --resume, or choose another directory with -o"
+            )
+        write_record(self.directory, {**self._described(trainer.identity), "finished": False})
+        before = self._measured(trainer)
+        resumed = resume and trainer.resume()
+        trainer.run()
+        best = int(trainer.checkpoints.best_epoch or 0)
+        file_bytes = export({"epochs": self.settings.epochs, "best_epoch": best, "loss": self.loss})
+        report = self._report(trainer, before, best, file_bytes, resumed, time.perf_counter() - began)
+        write_record(
+            self.directory, {**self._described(trainer.identity), "finished": True, "result": report.to_json()}
+        )
+        return report
+
+    # What is trained
+
+    def _start(self, *, again: bool) -> MomosFile:
+        """The compressed file that the run begins with."""
+        path = self.directory / START
+        if isinstance(self.source, MomosFile):
+            return self.source
+        if again and path.is_file():
+            return MomosFile(path)
+        fitted = None
+        if self.compression.calibrate is None and self.compression.method in (None, "hessian"):
+            settings = replace(self.compression, calibrate=self.data.train)
+            work = plan(self.source, settings)
+            prepared = Prepared(model_of(self.source, device=self.device), self._calibration())
+            fitted = fit_checkpoint(self.source, work, self.directory, prepared=prepared, tell=self.tell)
+            self.compression = settings
+        compress(self.source, self.compression, path, fitted=fitted, progress=self.tell)
+        return MomosFile(path)
+
+    def _calibration(self) -> CalibrationData:
+        """Images of the training set alone: what is held out plays no part in the motifs either."""
+        assert self.teacher is not None
+        train, normalise = self.splits.train, Normalise(self.teacher, "cpu")
+        views, count = Views(train, self.teacher), min(self.compression.samples or DEFAULT_SAMPLES, len(train.order))
+        drawn = torch.randperm(
+            len(train.order), generator=torch.Generator().manual_seed(self.settings.seed)
+        ).tolist()[:count]  # fmt: skip
+
+        def read(start: int, stop: int) -> torch.Tensor:
+            return normalise(torch.stack([views[0, position][0] for position in drawn[start:stop]]))
+
+        return CalibrationData(f"{count:,} images of {Path(train.name).name}", count, (), read)
+
+    def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], int]]:
+        settings = self.settings
+        network = MosaicNetwork(load_model(file.path, device=self.device), file)
+        if self.teacher is not None:
+            _check_alike(self.teacher, network.model)
+        network.model.requires_grad_(False)
+        vectors = list(network.vectors().values())
+        codes = [codes for codes in dict.fromkeys(network.codes.values()) if len(codes)]
+        groups: list[dict[str, Any]] = [
+            {"params": [network.codebook.motifs], "lr": settings.learning_rate},
+            {"params": vectors, "lr": settings.norm_learning_rate},
+            {"params": codes, "lr": settings.scale_learning_rate},
+        ]
+        groups = [group for group in groups if group["params"]]
+        for group in groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(True)
+        task = objective(network.model, self.teacher, settings, self.loss, self.device)
+        trainer = self._trainer(task, network.model, groups, self._identity(file.path))
+
+        def export(told: dict[str, Any]) -> int:
+            dense = self.dense
+            known = {} if dense is None else {info.name: info.shape for info in dense.tensors.infos}
+            if dense is not None and all(known.get(name) == t.shape for name, t in file.recipe.tensors.items()):
+                return write_tuned(network, self.directory / RESULT, dense.read, {**told, "distortion_of": "original"})
+            return write_tuned(network, self.directory / RESULT, file.get, {**told, "distortion_of": "file before"})
+
+        return trainer, export
+
+    def _paper(self) -> tuple[Trainer, Callable[[dict[str, Any]], int]]:
+        checkpoint, settings = self.source, self.settings
+        assert isinstance(checkpoint, Checkpoint)
+        model = model_of(checkpoint, device=self.device).requires_grad_(True)
+        groups = [{"params": list(model.parameters()), "lr": settings.learning_rate}]
+        task = objective(model, self.teacher, settings, self.loss, self.device)
+        trainer = self._trainer(task, model, groups, self._identity(*checkpoint.files))
+        trainer.after_epoch = lambda epoch: project_network(checkpoint, model, self.compression, epoch)
+
+        def export(told: dict[str, Any]) -> int:
+            now = of_network(checkpoint, model)
+            fitted = Fitted(mosaic_of(now, self.compression), {}, {}, "none: the weights alone", ())
+            return compress(now, self.compression, self.directory / RESULT, fitted=fitted).file_bytes
+
+        return trainer, export
+
+    def _trainer(self, task: "TrainingTask", model: nn.Module, groups: list[dict[str, Any]], identity: str) -> Trainer:
+        from timm.optim import create_optimizer_v2
+
+        settings = self.settings
+        extra = {"betas": settings.betas} if "adam" in str(settings.optimiser) else {}
+        try:
+            optimiser = create_optimizer_v2(
+                groups,
+                opt=str(settings.optimiser),
+                lr=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                **extra,
+            )
+        except (AssertionError, ValueError) as error:
+            raise MomosError(f"unknown --optimiser {settings.optimiser!r}: a name of timm's, such as adam") from error
+        # Against a teacher, how far outputs are from its own says more than how many of few images come out right.
+        criterion: Literal["loss", "top1"] = "loss" if self.loss == "distil" else "top1"
+        return Trainer(
+            task, model, self.splits, settings, optimiser, criterion, identity, self.directory, self.device, self.tell
+        )
+
+    # What is told
+
+    def _identity(self, *files: Path) -> str:
+        """What tells this run from any other: a digest of its network, its data and its settings."""
+        settings = dataclasses.asdict(self.settings)
+        parts = {
+            "settings": {name: value for name, value in settings.items() if name not in INCIDENTAL},
+            "files": [file["sha256"] for file in describe_files(files)],
+            "data": self._data(),
+            "loss": self.loss,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            name: described(images)
+            for name, images in vars(self.splits).items()
+            if images is not None
+        }  # fmt: skip
+
+    def _described(self, identity: str) -> dict[str, Any]:
+        source = self.source
+        return {
+            "identity": identity,
+            "source": source.source if isinstance(source, Checkpoint) else str(source.path),
+            "teacher": None if self.dense is None else self.dense.source,
+            "settings": dataclasses.asdict(self.settings),
+            "compression": None if isinstance(source, MomosFile) else dataclasses.asdict(self.compression),
+            "data": self._data(),
+            "torch": torch.__version__,
+        }
+
+    def _measured(self, trainer: Trainer) -> dict[str, dict[str, dict[str, float]]]:
+        """Validation and test figures of the teacher and of the network before training."""
+        found: dict[str, dict[str, dict[str, float]]] = {"validation": {}, "test": {}}
+        for part, images in (("validation", self.splits.validation), ("test", self.splits.test)):
+            if images is not None and not self.paper:
+                found[part]["before"] = trainer.measure(images)
+            if images is not None and images.labelled and self.teacher is not None:
+                found[part]["teacher"] = accuracy(self.teacher, images, self.settings.batch_size, self.device)
+        return found
+
+    def _report(
+        self, trainer: Trainer, figures: dict[str, dict[str, dict[str, float]]], best: int, file_bytes: int,
+        resumed: bool, seconds: float,
+    ) -> FinetuneReport:  # fmt: skip
+        path = self.directory / RESULT
+        result = load_model(path, device=self.device)
+        for part, images in (("validation", self.splits.validation), ("test", self.splits.test)):
+            if images is not None and images.labelled:
+                figures[part]["after"] = accuracy(result, images, self.settings.batch_size, self.device)
+        recipe = MomosFile(path).recipe
+        dense = None if self.dense is None else self.dense.source_bytes
+        start = None if self.paper else (
+            self._file().path if isinstance(self.source, MomosFile) else self.directory / START
+        ).stat().st_size  # fmt: skip
+        return FinetuneReport(
+            directory=str(self.directory),
+            output=str(path),
+            mode=self.settings.mode,
+            loss=self.loss,
+            epochs=self.settings.epochs,
+            best_epoch=best,
+            k=recipe.k,
+            s=recipe.s,
+            file_bytes=file_bytes,
+            file_bytes_before=start,
+            ratio=None if dense is None else dense / file_bytes,
+            validation=figures["validation"],
+            test=figures["test"],
+            data=self._data(),
+            resumed=resumed,
+            seconds=seconds,
+            warnings=tuple(self.warnings),
+        )
+
+
+def _check_alike(teacher: nn.Module, student: nn.Module) -> None:
+    for what, own, other in (
+        ("outputs", getattr(student, "num_classes", None), getattr(teacher, "num_classes", None)),
+        ("input size", list(preprocessing(student)["input_size"]), list(preprocessing(teacher)["input_size"])),
+    ):
+        if own != other:
+            raise MomosError(
+                f"the teacher's {what}: {other}, the file's network's: {own}; name the network that it was made from"
+            )

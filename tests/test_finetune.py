@@ -1,0 +1,308 @@
+"""Training runs on the digits, from the command to the file; interrupted, mistaken and resumed."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_command
+from test_train_cifar import generate
+
+import momos_zoo  # noqa: F401
+from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
+from momos_compress.accuracy import evaluate
+from momos_compress.finetune import checkpoints
+from momos_compress.finetune import loop as finetune_loop
+from momos_compress.finetune.data import Images
+
+FAST = ("--calibrate", "none", "--k", "300", "--batch-size", "256")
+"""A start that is not fitted to the data has more to learn, and takes no time."""
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Command:
+    """``momos-compress finetune`` in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self._how = capsys, monkeypatch
+
+    def __call__(self, *words: str) -> dict[str, object]:
+        code, out, err = run_command(*self._how, "finetune", *words, "--json")
+        assert code == 0, err
+        report: dict[str, object] = json.loads(out)
+        return report
+
+    def mistake(self, *words: str) -> str:
+        """The one line that it ends with."""
+        code, out, err = run_command(*self._how, "finetune", *words)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        return err
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(capsys, monkeypatch)
+
+
+def metrics(directory: str) -> list[dict[str, float]]:
+    with Path(directory, "metrics.csv").open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_the_demo_learns_and_its_file_is_what_was_measured(command: Command) -> None:
+    report = command("digits", *FAST, "--epochs", "4", "-o", "run")
+    path = Path("run/model.momos.safetensors")
+    start, tuned = MomosFile("run/start.momos.safetensors"), MomosFile(path)
+    assert report["file_bytes"] == path.stat().st_size
+    assert report["file_bytes_before"] == start.path.stat().st_size
+    assert report["ratio"] == pytest.approx(open_checkpoint("digits").source_bytes / path.stat().st_size)
+    assert abs(path.stat().st_size / start.path.stat().st_size - 1) < 0.03
+    for name in start.recipe.tensors:
+        assert torch.equal(tuned.indices(name), start.indices(name))
+    test = report["test"]
+    assert isinstance(test, dict)
+    for when, file in (("before", start.path), ("after", path)):
+        assert test[when]["top1"] == evaluate(load_model(file), "digits").top1
+    assert test["teacher"]["top1"] > 99
+    assert test["after"]["top1"] > test["before"]["top1"] + 2
+    rows = metrics("run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    assert rows[-1]["validation_loss"] < 0.8 * rows[0]["validation_loss"]
+    assert report["best_epoch"] == 1 + int(np.argmin([row["validation_loss"] for row in rows]))
+    record = json.loads(Path("run/run.json").read_text())
+    assert record["finished"] is True
+    assert record["result"]["test"] == test
+    assert record["data"]["train"]["images"] + record["data"]["validation"]["images"] == 1347
+    assert record["data"]["test"]["images"] == 450
+    assert tuned.recipe.extra["finetuned"]["distortion_of"] == "original"
+
+
+def test_the_same_seed_gives_the_same_file_and_another_another(command: Command) -> None:
+    for directory, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        command("digits", *FAST, "--seed", seed, "-o", directory)
+    files = [Path(directory, "model.momos.safetensors").read_bytes() for directory in "abc"]
+    assert files[0] == files[1] != files[2]
+
+
+def test_a_file_learns_from_labels_where_its_network_is_unknown(command: Command) -> None:
+    compress(open_checkpoint("digits"), Settings(k=300, calibrate="none", bdm=False), "d.momos.safetensors")
+    before = Path("d.momos.safetensors").read_bytes()
+    words = ("--data", "digits-train", "--test", "digits", "--batch-size", "256", "--epochs", "3")
+    report = command("d.momos.safetensors", *words, "-o", "labels")
+    assert report["loss"] == "labels"
+    assert report["ratio"] is None
+    assert "teacher" not in report["test"]  # type: ignore[operator]
+    assert report["test"]["after"]["top1"] > report["test"]["before"]["top1"]  # type: ignore[index]
+    assert MomosFile("labels/model.momos.safetensors").recipe.extra["finetuned"]["distortion_of"] == "file before"
+    both = command("d.momos.safetensors", *words, "--teacher", "digits", "--loss", "both", "-o", "both")
+    assert both["loss"] == "both"
+    assert both["test"]["after"]["top1"] > both["test"]["before"]["top1"]  # type: ignore[index]
+    assert Path("d.momos.safetensors").read_bytes() == before
+
+
+def test_images_without_labels_teach_as_well(command: Command, work: Path) -> None:
+    compress(
+        open_checkpoint("cifar_resnet20", pretrained=False),
+        Settings(k=300, calibrate="none", bdm=False),
+        "c.momos.safetensors",
+    )
+    generate(work / "images", 24)
+    words = ("--data", "images/a", "--batch-size", "8", "--epochs", "2", "--validation", "images/b")
+    report = command("cifar_resnet20", "--no-pretrained", *words, "--k", "300", "--calibrate", "none", "-o", "run")
+    assert report["loss"] == "distil"
+    assert report["test"] == {}
+    rows = metrics("run")
+    assert set(rows[0]) == {"epoch", "step", "learning_rate", "train_loss", "validation_loss", "seconds"}
+    assert report["validation"]["before"]["loss"] > rows[1]["validation_loss"]  # type: ignore[index]
+    assert "labels are needed" in command.mistake(
+        "c.momos.safetensors", "--data", "images/a", "--validation", "images/b", "-o", "other"
+    )
+
+
+def test_motifs_are_fitted_to_images_that_are_trained_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from momos_compress.calibration import run as calibration
+
+    monkeypatch.setattr(calibration, "PASSES", 4)
+    report = command("digits", "--c", "0.02", "-o", "run")
+    start = MomosFile("run/start.momos.safetensors")
+    assert start.recipe.extra["method"] == "hessian"
+    assert report["test"]["before"]["top1"] > 95  # type: ignore[index]
+
+
+def test_gradients_of_several_batches_make_a_step(command: Command) -> None:
+    words = ("digits", "--calibrate", "none", "--k", "300", "--augment", "none", "--save-every", "0")
+    whole = command(*words, "--batch-size", "256", "-o", "whole")
+    parts = command(*words, "--batch-size", "128", "--accumulate", "2", "-o", "parts")
+    assert metrics("whole")[0]["step"] == metrics("parts")[0]["step"] == 5
+    assert metrics("whole")[0]["validation_loss"] == pytest.approx(metrics("parts")[0]["validation_loss"], rel=0.05)
+    assert whole["file_bytes"] == pytest.approx(parts["file_bytes"], rel=0.01)
+
+
+def test_bfloat16_learns_the_same(command: Command) -> None:
+    command("digits", *FAST, "--epochs", "2", "-o", "full")
+    command("digits", *FAST, "--epochs", "2", "--bfloat16", "-o", "half")
+    full, half = metrics("full")[-1], metrics("half")[-1]
+    assert full["train_loss"] != half["train_loss"]
+    assert full["validation_loss"] == pytest.approx(half["validation_loss"], rel=0.1)
+
+
+# The paper's scheme
+
+
+def test_the_papers_scheme_projects_after_each_epoch(command: Command) -> None:
+    words = ("digits", "--mode", "paper", "--c", "0.05", "--epochs", "3", "--loss", "labels", "-o", "run")
+    report = command(*words)
+    file, rows = MomosFile("run/model.momos.safetensors"), metrics("run")
+    assert report["mode"] == "paper"
+    assert report["file_bytes_before"] is None
+    assert all(row["distortion"] > 0 and row["changed"] > 0 for row in rows)
+    k = int(0.05 * file.recipe.blocks)
+    assert all(0 < row["motifs"] <= k for row in rows)
+    assert file.recipe.k <= k
+    assert (file.codebook == 0).all(dim=1).any()
+    assert "bn1.weight" in file.recipe.tensors  # all trainable parameters take part
+    best = rows[int(report["best_epoch"]) - 1]  # type: ignore[call-overload]
+    assert best["validation_top1"] == max(row["validation_top1"] for row in rows)
+    assert report["validation"]["after"]["top1"] == best["validation_top1"]  # type: ignore[index]
+    assert report["test"]["after"]["top1"] == evaluate(load_model(file.path), "digits").top1  # type: ignore[index]
+
+
+# Interrupted
+
+
+def start(words: list[str]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    code = "from momos_cli.app import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code, "finetune", *words], env=environment)
+
+
+@pytest.mark.parametrize("mode", ["codebook", "paper"])
+def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None:
+    words = ["digits", "--batch-size", "64", "--epochs", "2", "--save-every", "2", "--quiet", "--mode", mode]
+    words += ["--k", "300", *(["--calibrate", "none"] if mode == "codebook" else [])]
+    whole = start([*words, "-o", "whole"])
+    broken = start([*words, "-o", "broken"])
+    deadline = time.monotonic() + 120
+    while not list(work.glob("broken/recovery-1-*")) and broken.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    broken.send_signal(signal.SIGKILL)
+    assert broken.wait() == -signal.SIGKILL
+    assert not Path("broken/model.momos.safetensors").exists()
+    assert whole.wait(120) == 0
+    again = start([*words, "-o", "broken", "--resume"])
+    assert again.wait(120) == 0
+    files = [work / name / "model.momos.safetensors" for name in ("whole", "broken")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    last = [torch.load(file.with_name("last.pth.tar"), weights_only=True) for file in files]
+    for name, tensor in last[0]["state_dict"].items():
+        assert torch.equal(tensor, last[1]["state_dict"][name]), name
+    rows = [[row | {"seconds": 0} for row in metrics(name)] for name in ("whole", "broken")]
+    assert rows[0] == rows[1]
+    assert json.loads(Path("broken/run.json").read_text())["result"]["resumed"] is True
+
+
+def test_a_loss_that_is_no_number_stops_and_what_was_kept_stays(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("digits", *FAST, "--loss", "labels", "--augment", "none", "--epochs", "3", "-o", "bad")
+    real, steps = finetune_loop.Trainer.measure, 0
+
+    def spoil(trainer: finetune_loop.Trainer, images: Images) -> dict[str, float]:
+        nonlocal steps
+        steps += 1
+        figures = real(trainer, images)
+        if steps == 4:  # validation and test before, validation after the first epoch and the second
+            with torch.no_grad():
+                trainer.model.momos_codebook.motifs.fill_(float("nan"))
+        return figures
+
+    monkeypatch.setattr(finetune_loop.Trainer, "measure", spoil)
+    assert re.search(r"the loss is (nan|inf) in step 1 of epoch 3; the last good checkpoint", command.mistake(*words))
+    assert not Path("bad/model.momos.safetensors").exists()
+    assert torch.load("bad/model_best.pth.tar", weights_only=True)["epoch"] in (1, 2)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, count = checkpoints.torch.save, 0
+
+    def full(state: object, file: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0")
+        real(state, file)
+
+    monkeypatch.setattr(checkpoints.torch, "save", full)
+    words = ("digits", *FAST, "--epochs", "3", "-o", "run")
+    assert "the one before it stays" in command.mistake(*words)
+    assert torch.load("run/last.pth.tar", weights_only=True)["epoch"] == 1
+    assert not list(Path("run").glob(".*tmp*"))
+    monkeypatch.setattr(checkpoints.torch, "save", real)
+    assert command(*words, "--resume")["resumed"] is True
+    assert [row["epoch"] for row in metrics("run")] == [1, 2, 3]
+
+
+# Mistakes
+
+
+def test_another_runs_directory_is_refused(command: Command) -> None:
+    command("digits", *FAST, "-o", "one")
+    assert "holds a run already; go on with --resume" in command.mistake("digits", *FAST, "-o", "one")
+    assert "holds another run" in command.mistake("digits", *FAST, "--seed", "1", "-o", "one", "--resume")
+    command("digits", *FAST, "--seed", "1", "-o", "two")
+    shutil.copy("two/last.pth.tar", "one/last.pth.tar")
+    assert "is of another run" in command.mistake("digits", *FAST, "-o", "one", "--resume")
+    Path("one/last.pth.tar").write_bytes(b"nothing")
+    assert "not a checkpoint of a run, or damaged" in command.mistake("digits", *FAST, "-o", "one", "--resume")
+    Path("one/run.json").write_text("{}")
+    assert "not the record of a run" in command.mistake("digits", *FAST, "-o", "one", "--resume")
+
+
+def test_a_finished_run_is_told_again(command: Command) -> None:
+    first = command("digits", *FAST, "-o", "run")
+    again = command("digits", *FAST, "-o", "run", "--resume")
+    assert {**again, "seconds": 0, "resumed": False} == {**first, "seconds": 0, "resumed": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["digits", "--epochs", "0"], "--epochs must be at least 1"),
+        (["digits", "--loss", "labels", "--data", "nowhere"], "no image folder or tar 'nowhere'"),
+        (["resnet18", "--no-pretrained"], "--data is missing"),
+        (["digits", "--teacher", "digits"], "--teacher is for a compressed file"),
+        (["digits", "--data", "digits-train", "--test", "digits-train"], "are the same images"),
+        (["digits", "--optimiser", "nothing"], "unknown --optimiser 'nothing'"),
+        (["nothing", "--data", "digits-train"], "no timm model, file or directory"),
+        (["d.momos.safetensors", "--data", "digits-train", "--c", "0.1"], "is compressed already"),
+        (["d.momos.safetensors", "--data", "digits-train", "--loss", "distil"], "--loss distil needs the original"),
+        (["d.momos.safetensors", "--data", "digits-train", "--mode", "paper"], "--mode paper trains dense weights"),
+        (
+            ["d.momos.safetensors", "--data", "digits-train", "--teacher", "cifar_resnet20", "--no-pretrained"],
+            "digits-train: has 10 classes|input size|its images",
+        ),
+    ],
+)
+def test_one_line_says_what_is_wrong(words: list[str], expected: str, command: Command) -> None:
+    if "d.momos.safetensors" in words:
+        compress(open_checkpoint("digits"), Settings(k=300, calibrate="none", bdm=False), "d.momos.safetensors")
+    error = command.mistake(*words, "-o", "run")
+    assert any(part in error for part in expected.split("|")), error
+    assert not Path("run/model.momos.safetensors").exists()
