@@ -218,6 +218,28 @@ def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None
     assert json.loads(Path("broken/run.json").read_text())["result"]["resumed"] is True
 
 
+def test_two_processes_train_one_network(work: Path) -> None:
+    words = ["digits", *FAST, "--epochs", "2", "--augment", "none", "--save-every", "3"]
+    assert start([*words, "-o", "one"]).wait(120) == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "momos_cli", "finetune"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([*launch, *words, "-o", "two", "--json"], env=environment, capture_output=True, timeout=200)
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)  # one of them speaks
+    assert report["processes"] == json.loads(Path("two/run.json").read_text())["processes"] == 2
+    one, two = metrics("one"), metrics("two")
+    assert [row["step"] for row in one] == [row["step"] for row in two] == [5, 10]
+    for name in ("train_loss", "validation_loss"):
+        assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=0.02)
+    files = [MomosFile(work / name / "model.momos.safetensors") for name in ("one", "two")]
+    gap, size = (files[0].codebook - files[1].codebook).square().sum(), files[0].codebook.square().sum()
+    assert gap < 1e-3 * size
+    odd = [*launch, "digits", "--calibrate", "none", "--k", "300", "--batch-size", "255", "-o", "odd"]
+    refused = subprocess.run(odd, env=environment, capture_output=True, timeout=200)
+    assert refused.returncode != 0
+    assert b"--batch-size 255 is no multiple of the 2 processes" in refused.stderr
+
+
 def test_a_loss_that_is_no_number_stops_and_what_was_kept_stays(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Flag, Json, Quiet, Where, Whole, open_model, print_json, warn
+from momos_cli.options import Flag, Json, Quiet, Where, Whole, open_model, print_json
 from momos_compress.errors import MomosError
 from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode
 from momos_compress.settings import Settings
@@ -115,6 +115,7 @@ def finetune(
     import momos_zoo  # noqa: F401  registers the demo and its data
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_finetuned
+    from momos_compress.finetune.processes import is_main
     from momos_compress.finetune.run import Data
     from momos_compress.finetune.run import finetune as run
     from momos_compress.plan import resolve
@@ -142,6 +143,7 @@ def finetune(
     if teacher is not None and not compressed:
         raise MomosError("--teacher is for a compressed file; a dense network is its own teacher")
     source = MomosFile(model) if compressed else opened(model)
+    quiet = quiet or not is_main()
     with StageProgress(quiet=quiet) as progress:
         report = run(
             source,
@@ -153,7 +155,8 @@ def finetune(
             resume=resume,
             tell=progress,
         )
-    warn(report.warnings)
+    if not is_main():
+        return
     if json_:
         print_json(report.to_json())
     elif not quiet:

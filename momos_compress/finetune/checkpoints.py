@@ -24,7 +24,7 @@ class Progress:
 
 
 class Checkpoints(CheckpointSaver):  # type: ignore[misc]
-    """timm's saver, with where the run is, its random state, and whose it is beside network and optimiser.
+    """timm's saver, with where the run is and whose it is beside network and optimiser.
 
     identity: what tells this run from others.
     """
@@ -50,7 +50,6 @@ class Checkpoints(CheckpointSaver):  # type: ignore[misc]
             "progress": vars(self.progress),
             "state_dict": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
             "metric": metric,
             "saver": self.state_dict(epoch, metric),
         }
@@ -106,4 +105,3 @@ class Checkpoints(CheckpointSaver):  # type: ignore[misc]
         self.load_state_dict(state["saver"])
         if state["metric"] is not None and self.best_epoch == state["epoch"]:  # killed before it took its second name
             self._duplicate(self.directory / f"last{self.extension}", self.directory / f"model_best{self.extension}")
-        torch.set_rng_state(state["random"])

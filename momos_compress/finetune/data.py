@@ -216,7 +216,7 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, position) for position in places]
 
 
-def loader(views: Views, order: EpochOrder, *, workers: int = 0) -> DataLoader[Any]:
+def loader(views: Views, order: Sampler[list[tuple[int, int]]], *, workers: int = 0) -> DataLoader[Any]:
     """Batches of uint8 images (n, c, h, w) and classes (n,)."""
     return DataLoader(views, batch_sampler=order, num_workers=workers)
 

@@ -15,6 +15,7 @@ from momos_compress.errors import MomosError
 from momos_compress.finetune.checkpoints import Checkpoints
 from momos_compress.finetune.data import EpochOrder, Images, Normalise, Splits, Views, chosen_augment, loader
 from momos_compress.finetune.log import Log
+from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -40,17 +41,19 @@ class Trainer:
     criterion: Literal["loss", "top1"]
     identity: str
     directory: Path
-    device: str
+    processes: Processes
     tell: Tell
     after_epoch: AfterEpoch = lambda epoch: {}
     checkpoints: Checkpoints = field(init=False)
+    best_epoch: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        settings, train = self.settings, self.splits.train
+        settings, train, self.device = self.settings, self.splits.train, self.processes.device
         self.normalise = Normalise(self.model, self.device)
         augment = chosen_augment(settings.augment, self.model)
         self.views = Views(train, self.model, augment=augment, seed=settings.seed)
         self.order = EpochOrder(len(train.order), settings.batch_size, seed=settings.seed)
+        self.batches = self.processes.share(self.order, training=True)
         self.updates = max(1, len(self.order) // settings.accumulate)
         self.scheduler = _schedule(self.optimiser, settings, self.updates)
         self.checkpoints = Checkpoints(
@@ -60,16 +63,20 @@ class Trainer:
 
     def resume(self) -> bool:
         """Go on where the run's newest checkpoint is, if there is one."""
+        self.processes.wait()
         state = self.checkpoints.latest()
         if state is None:
             return False
         self.checkpoints.resume(state)
+        if not self.processes.main:  # what was kept are the sums of all
+            self.checkpoints.progress.loss_sum, self.checkpoints.progress.seen = 0.0, 0
         self.log.read(self.checkpoints.progress.epoch)
         return True
 
     def run(self) -> None:
         """All epochs that are left; the network ends in the state of the best."""
-        progress = self.checkpoints.progress
+        progress, processes = self.checkpoints.progress, self.processes
+        processes.prepare(self.task, running=self.settings.batch_norm == "running")
         while progress.epoch < self.settings.epochs:
             start = time.perf_counter()
             self._epoch()
@@ -78,24 +85,30 @@ class Trainer:
                 "epoch": progress.epoch + 1,
                 "step": (progress.epoch + 1) * self.updates,
                 "learning_rate": self.optimiser.param_groups[0]["lr"],
-                "train_loss": progress.loss_sum / max(1, progress.seen),
+                "train_loss": _mean(*processes.sum(progress.loss_sum, progress.seen)),
                 **{f"validation_{name}": value for name, value in self.measure(self.splits.validation).items()},
                 **extra,
                 "seconds": progress.seconds + time.perf_counter() - start,
             }
-            self.log.add(row)
+            if processes.main:
+                self.log.add(row)
             progress.epoch, progress.batch, progress.loss_sum, progress.seen = progress.epoch + 1, 0, 0.0, 0
             progress.seconds = 0.0
-            self.checkpoints.epoch_done(row[f"validation_{self.criterion}"])
-        self.model.load_state_dict(self.checkpoints.best()["state_dict"])
+            if processes.main:
+                self.checkpoints.epoch_done(row[f"validation_{self.criterion}"])
+            processes.wait()
+        best = self.checkpoints.best()
+        self.best_epoch = int(best["epoch"])
+        self.model.load_state_dict(best["state_dict"])
 
     def _epoch(self) -> None:
         settings, progress, start = self.settings, self.checkpoints.progress, time.perf_counter()
         self._mode()
         self.order.epoch, self.order.start = progress.epoch, progress.batch
+        self.processes.seed(settings.seed, progress.epoch, progress.batch)
         share, waiting, before = settings.accumulate, 0, progress.seconds
         whole = self.updates * share  # what is left over would be a step of fewer batches
-        for pixels, targets in loader(self.views, self.order, workers=settings.workers):
+        for pixels, targets in loader(self.views, self.batches, workers=settings.workers):
             if progress.batch >= whole:
                 break
             targets = targets.clamp(min=0) if not self.splits.train.labelled else targets
@@ -120,9 +133,19 @@ class Trainer:
                 step = progress.batch // share
                 if settings.save_every and step % settings.save_every == 0 and step < self.updates:
                     progress.seconds = before + time.perf_counter() - start
-                    self.checkpoints.within_epoch()
+                    self._save()
             self.tell(f"epoch {progress.epoch + 1} of {settings.epochs}", len(targets), len(self.views))
         progress.seconds = before
+
+    def _save(self) -> None:
+        progress = self.checkpoints.progress
+        own = progress.loss_sum, progress.seen
+        total = self.processes.sum(*own)
+        if self.processes.main:
+            progress.loss_sum, progress.seen = total[0], int(total[1])
+            self.checkpoints.within_epoch()
+            progress.loss_sum, progress.seen = own
+        self.processes.seed(self.settings.seed, progress.epoch, progress.batch)
 
     def measure(self, images: Images) -> dict[str, float]:
         """Mean loss over a set, and top-1 in per cent where it has classes; in eval mode, images as for evaluation."""
@@ -133,15 +156,16 @@ class Trainer:
         evaluator, total = ClassificationEvaluator(self.device), 0.0
         self.task.eval()
         with torch.inference_mode():
-            for pixels, targets in loader(views, order):
+            for pixels, targets in loader(views, self.processes.share(order, training=False)):
                 safe = targets if images.labelled else targets.clamp(min=0)
                 found = self.task(self.normalise(pixels), safe.to(self.device))
                 total += float(found["loss"]) * len(targets)
                 if images.labelled:
                     evaluator.update(found["output"], targets.to(self.device))
                 self.tell("validation", len(targets), 0)
-        figures = {"loss": total / len(images.order)}
-        return figures | ({"top1": float(evaluator.compute()["top1"])} if images.labelled else {})
+        figures = {"loss": self.processes.sum(total)[0] / len(images.order)}
+        several = self.processes.count > 1
+        return figures | ({"top1": float(evaluator.compute(several)["top1"])} if images.labelled else {})
 
     def _mode(self) -> None:
         self.task.train()
@@ -155,6 +179,10 @@ class Trainer:
         if self.settings.bfloat16:
             stack.enter_context(torch.autocast(torch.device(self.device).type, torch.bfloat16))
         return stack
+
+
+def _mean(total: float, count: float) -> float:
+    return total / max(1, count)
 
 
 def accuracy(model: nn.Module, images: Images, batch_size: int, device: str) -> dict[str, float]:

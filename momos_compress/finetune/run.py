@@ -23,6 +23,7 @@ from momos_compress.finetune.loop import Tell, Trainer, accuracy
 from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.finetune.objective import chosen_loss, objective
 from momos_compress.finetune.paper import mosaic_of, of_network, project_network
+from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, Prepared, compress, fit_checkpoint
@@ -68,9 +69,9 @@ class FinetuneReport:
     validation: dict[str, dict[str, float]]
     test: dict[str, dict[str, float]]
     data: dict[str, Any]
+    processes: int
     resumed: bool
     seconds: float
-    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -110,8 +111,10 @@ class _Run:
         teacher: Checkpoint | None,
         tell: Tell,
     ) -> None:
-        self.settings, self.directory, self.tell = settings, directory, tell
-        self.device, self.data = str(settings.device), data
+        self.processes = Processes(str(settings.device))
+        quiet: Tell = lambda *told: None  # noqa: E731
+        self.settings, self.directory, self.tell = settings, directory, tell if self.processes.main else quiet
+        self.device, self.data = self.processes.device, data
         self.source = source
         self.paper = settings.mode == "paper"
         if isinstance(source, MomosFile) and self.paper:
@@ -130,7 +133,7 @@ class _Run:
             compression, bdm=False, device=settings.device, seed=settings.seed,
             protocol="paper" if self.paper else compression.protocol,
         )  # fmt: skip
-        self.warnings: list[str] = []
+        self.asked = dataclasses.asdict(self.compression)
 
     def _file(self) -> MomosFile:
         assert isinstance(self.source, MomosFile)
@@ -144,26 +147,31 @@ class _Run:
             raise MomosError(
                 f"{str(self.directory)!r} holds a run already; go on with --resume, or choose another with -o"
             )
-        torch.manual_seed(self.settings.seed)
+        self.processes.wait()  # all have seen what is there before the first writes
         if self.paper:
             trainer, export = self._paper()
         else:
-            trainer, export = self._codebook(self._start(again=record is not None))
+            if self.processes.main:
+                self._start(again=record is not None)
+            self.processes.wait()
+            trainer, export = self._codebook(self._start(again=True))
         if record is not None and record["identity"] != trainer.identity:
             raise MomosError(
                 f"{str(self.directory)!r} holds another run: its network, data or settings differ; repeat that run's "
                 "own command with --resume, or choose another directory with -o"
             )
-        write_record(self.directory, {**self._described(trainer.identity), "finished": False})
+        described = self._described(trainer.identity)
+        if self.processes.main:
+            write_record(self.directory, {**described, "finished": False})
         before = self._measured(trainer)
         resumed = resume and trainer.resume()
         trainer.run()
-        best = int(trainer.checkpoints.best_epoch or 0)
-        file_bytes = export({"epochs": self.settings.epochs, "best_epoch": best, "loss": self.loss})
-        report = self._report(trainer, before, best, file_bytes, resumed, time.perf_counter() - began)
-        write_record(
-            self.directory, {**self._described(trainer.identity), "finished": True, "result": report.to_json()}
-        )
+        if self.processes.main:
+            export({"epochs": self.settings.epochs, "best_epoch": trainer.best_epoch, "loss": self.loss})
+        self.processes.wait()
+        report = self._report(trainer, before, resumed, time.perf_counter() - began)
+        if self.processes.main:
+            write_record(self.directory, {**described, "finished": True, "result": report.to_json()})
         return report
 
     # What is trained
@@ -176,13 +184,13 @@ class _Run:
         if again and path.is_file():
             return MomosFile(path)
         fitted = None
-        if self.compression.calibrate is None and self.compression.method in (None, "hessian"):
-            settings = replace(self.compression, calibrate=self.data.train)
-            work = plan(self.source, settings)
+        settings = self.compression
+        if settings.calibrate is None and settings.method in (None, "hessian"):
+            settings = replace(settings, calibrate=self.data.train)
             prepared = Prepared(model_of(self.source, device=self.device), self._calibration())
+            work = plan(self.source, settings)
             fitted = fit_checkpoint(self.source, work, self.directory, prepared=prepared, tell=self.tell)
-            self.compression = settings
-        compress(self.source, self.compression, path, fitted=fitted, progress=self.tell)
+        compress(self.source, settings, path, fitted=fitted, progress=self.tell)
         return MomosFile(path)
 
     def _calibration(self) -> CalibrationData:
@@ -199,7 +207,7 @@ class _Run:
 
         return CalibrationData(f"{count:,} images of {Path(train.name).name}", count, (), read)
 
-    def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], int]]:
+    def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         settings = self.settings
         network = MosaicNetwork(load_model(file.path, device=self.device), file)
         if self.teacher is not None:
@@ -219,16 +227,18 @@ class _Run:
         task = objective(network.model, self.teacher, settings, self.loss, self.device)
         trainer = self._trainer(task, network.model, groups, self._identity(file.path))
 
-        def export(told: dict[str, Any]) -> int:
+        def export(told: dict[str, Any]) -> None:
             dense = self.dense
             known = {} if dense is None else {info.name: info.shape for info in dense.tensors.infos}
             if dense is not None and all(known.get(name) == t.shape for name, t in file.recipe.tensors.items()):
-                return write_tuned(network, self.directory / RESULT, dense.read, {**told, "distortion_of": "original"})
-            return write_tuned(network, self.directory / RESULT, file.get, {**told, "distortion_of": "file before"})
+                reference, of = dense.read, "original"
+            else:
+                reference, of = file.get, "file before"
+            write_tuned(network, self.directory / RESULT, reference, {**told, "distortion_of": of})
 
         return trainer, export
 
-    def _paper(self) -> tuple[Trainer, Callable[[dict[str, Any]], int]]:
+    def _paper(self) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         checkpoint, settings = self.source, self.settings
         assert isinstance(checkpoint, Checkpoint)
         model = model_of(checkpoint, device=self.device).requires_grad_(True)
@@ -237,10 +247,10 @@ class _Run:
         trainer = self._trainer(task, model, groups, self._identity(*checkpoint.files))
         trainer.after_epoch = lambda epoch: project_network(checkpoint, model, self.compression, epoch)
 
-        def export(told: dict[str, Any]) -> int:
+        def export(told: dict[str, Any]) -> None:
             now = of_network(checkpoint, model)
             fitted = Fitted(mosaic_of(now, self.compression), {}, {}, "none: the weights alone", ())
-            return compress(now, self.compression, self.directory / RESULT, fitted=fitted).file_bytes
+            compress(now, self.compression, self.directory / RESULT, fitted=fitted)
 
         return trainer, export
 
@@ -262,7 +272,16 @@ class _Run:
         # Against a teacher, how far outputs are from its own says more than how many of few images come out right.
         criterion: Literal["loss", "top1"] = "loss" if self.loss == "distil" else "top1"
         return Trainer(
-            task, model, self.splits, settings, optimiser, criterion, identity, self.directory, self.device, self.tell
+            task=task,
+            model=model,
+            splits=self.splits,
+            settings=settings,
+            optimiser=optimiser,
+            criterion=criterion,
+            identity=identity,
+            directory=self.directory,
+            processes=self.processes,
+            tell=self.tell,
         )
 
     # What is told
@@ -275,6 +294,7 @@ class _Run:
             "files": [file["sha256"] for file in describe_files(files)],
             "data": self._data(),
             "loss": self.loss,
+            "compression": None if isinstance(self.source, MomosFile) else self.asked,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -292,7 +312,8 @@ class _Run:
             "source": source.source if isinstance(source, Checkpoint) else str(source.path),
             "teacher": None if self.dense is None else self.dense.source,
             "settings": dataclasses.asdict(self.settings),
-            "compression": None if isinstance(source, MomosFile) else dataclasses.asdict(self.compression),
+            "compression": None if isinstance(source, MomosFile) else self.asked,
+            "processes": self.processes.count,
             "data": self._data(),
             "torch": torch.__version__,
         }
@@ -308,9 +329,8 @@ class _Run:
         return found
 
     def _report(
-        self, trainer: Trainer, figures: dict[str, dict[str, dict[str, float]]], best: int, file_bytes: int,
-        resumed: bool, seconds: float,
-    ) -> FinetuneReport:  # fmt: skip
+        self, trainer: Trainer, figures: dict[str, dict[str, dict[str, float]]], resumed: bool, seconds: float
+    ) -> FinetuneReport:
         path = self.directory / RESULT
         result = load_model(path, device=self.device)
         for part, images in (("validation", self.splits.validation), ("test", self.splits.test)):
@@ -327,18 +347,18 @@ class _Run:
             mode=self.settings.mode,
             loss=self.loss,
             epochs=self.settings.epochs,
-            best_epoch=best,
+            best_epoch=trainer.best_epoch,
             k=recipe.k,
             s=recipe.s,
-            file_bytes=file_bytes,
+            file_bytes=path.stat().st_size,
             file_bytes_before=start,
-            ratio=None if dense is None else dense / file_bytes,
+            ratio=None if dense is None else dense / path.stat().st_size,
             validation=figures["validation"],
             test=figures["test"],
             data=self._data(),
+            processes=self.processes.count,
             resumed=resumed,
             seconds=seconds,
-            warnings=tuple(self.warnings),
         )
 
 
