@@ -20,6 +20,7 @@ from test_train_cifar import generate
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
 from momos_compress.accuracy import evaluate
+from momos_compress.bdm import sign_bdm
 from momos_compress.finetune import checkpoints
 from momos_compress.finetune import loop as finetune_loop
 from momos_compress.finetune.data import Images
@@ -182,6 +183,68 @@ def test_the_papers_scheme_projects_after_each_epoch(command: Command) -> None:
     assert best["validation_top1"] == max(row["validation_top1"] for row in rows)
     assert report["validation"]["after"]["top1"] == best["validation_top1"]  # type: ignore[index]
     assert report["test"]["after"]["top1"] == evaluate(load_model(file.path), "digits").top1  # type: ignore[index]
+
+
+# What is told
+
+
+def test_complexity_is_measured_after_every_epoch(command: Command) -> None:
+    command("digits", *FAST, "--epochs", "2", "--complexity", "-o", "run")
+    command("digits", *FAST, "--epochs", "2", "-o", "plain")
+    rows = metrics("run")
+    assert [row | {"seconds": 0} for row in metrics("plain")] == [
+        {name: value for name, value in row.items() if name not in ("bdm", "sign_entropy")} | {"seconds": 0}
+        for row in rows
+    ]
+    model, file = load_model("run/model.momos.safetensors"), MomosFile("run/model.momos.safetensors")
+    names = [*file.recipe.tensors, *(name for name, p in model.named_parameters() if p.ndim < 2)]
+    found = sign_bdm([model.get_parameter(name) for name in names])
+    best = int(np.argmin([row["validation_loss"] for row in rows]))
+    assert rows[best]["bdm"] == pytest.approx(found, rel=0.01)  # norms are rounded on their way into the file
+    command("digits", "--mode", "paper", "--c", "0.05", "--epochs", "1", "--complexity", "-o", "paper")
+    row = metrics("paper")[0]
+    model = load_model("paper/model.momos.safetensors")
+    assert row["bdm"] == sign_bdm(model.parameters())
+    assert 0 < row["entropy"] <= np.log2(row["motifs"])
+
+
+def test_a_run_is_drawn(command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    command("digits", *FAST, "--epochs", "3", "--complexity", "-o", "run")
+    code, out, _ = run_command(capsys, monkeypatch, "report", "run")
+    assert code == 0
+    assert "run: 3 epochs -> " in out
+    drawn = Path("run/curves.svg").read_text()
+    for words in ("Training of digits", "validation", "top-1 (%)", "sign BDM (bits)"):
+        assert words in drawn
+    assert "distortion D" not in drawn
+    assert Path("run/curves.png").read_bytes()[:4] == b"\x89PNG"
+    code, out, _ = run_command(capsys, monkeypatch, "report", "run", "-o", "other", "--json")
+    assert json.loads(out)["epochs"] == 3
+    assert Path("other/curves.svg").read_text() == drawn
+
+
+def test_a_tracker_is_told_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, float]] = []
+
+    class Told:
+        def __init__(self, run_name: str, logging_dir: str) -> None:
+            assert (run_name, logging_dir) == ("tracker", "run")
+
+        def start(self) -> None: ...
+
+        def store_init_configuration(self, values: dict[str, object]) -> None:
+            assert values["epochs"] == 2
+
+        def log(self, values: dict[str, float], step: int) -> None:
+            told.append({**values, "step": step})
+
+        def finish(self) -> None:
+            assert len(told) == 2
+
+    monkeypatch.setattr("accelerate.tracking.TensorBoardTracker", Told)
+    command("digits", *FAST, "--epochs", "2", "--tracker", "tensorboard", "-o", "run")
+    assert told == [pytest.approx(row) for row in metrics("run")]
+    assert "unknown --tracker 'paper'" in command.mistake("digits", *FAST, "--tracker", "paper", "-o", "other")
 
 
 # Interrupted

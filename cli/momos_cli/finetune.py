@@ -72,6 +72,10 @@ def finetune(
         DEFAULTS.save_every
     ),
     workers: Annotated[int, Whole, Parameter(help="Processes that decode images.")] = DEFAULTS.workers,
+    complexity: Annotated[bool, Flag, Parameter(help="Measure the weights' BDM after every epoch.")] = (
+        DEFAULTS.complexity
+    ),
+    tracker: Annotated[str | None, Parameter(help="Tell metrics to tensorboard or wandb as well.")] = DEFAULTS.tracker,
     c: Annotated[float | None, Parameter(help="As for compress, which runs first on a dense model.")] = None,
     k: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
     s: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
@@ -108,6 +112,8 @@ def finetune(
         bfloat16=bfloat16,
         workers=workers,
         save_every=save_every,
+        complexity=complexity,
+        tracker=tracker,
         seed=seed,
         device=device,
     )

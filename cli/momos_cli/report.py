@@ -10,7 +10,7 @@ from momos_compress.settings import BaselineKind, Measure
 
 
 def report(
-    results: Annotated[str, Parameter(name="RESULTS_DIR", help="A directory that study wrote.")],
+    results: Annotated[str, Parameter(name="RESULTS_DIR", help="A directory that study, or finetune, wrote.")],
     /,
     *,
     output: Output = None,
@@ -19,10 +19,18 @@ def report(
     model: Annotated[str | None, Parameter(help="Whose layers are shown; the least ratio's where absent.")] = None,
     json_: Json = False,
 ) -> None:
-    """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it that needs no network."""
+    """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it; or a training run's curves."""
+    from momos_compress.report.training import is_run, write_training_figures
     from momos_compress.report.write import write_report
     from momos_compress.units import binary_size
 
+    if is_run(Path(results)):
+        drawn = write_training_figures(Path(results), None if output is None else Path(output))
+        if json_:
+            print_json({"source": results, "figures": [str(path) for path in drawn.figures], "epochs": drawn.epochs})
+        else:
+            print(f"{results}: {drawn.epochs} epochs -> {', '.join(map(str, drawn.figures))}")
+        return
     written = write_report(
         Path(results), None if output is None else Path(output), measure=measure, baseline=baseline, model=model
     )

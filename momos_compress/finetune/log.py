@@ -19,13 +19,13 @@ class Log:
     def __init__(self, directory: Path) -> None:
         self.path, self.rows = directory / METRICS, list[dict[str, Any]]()
 
-    def read(self, epochs: int) -> None:
-        """Take up the rows of the first ``epochs``; those of an epoch that was not kept are dropped."""
+    def read(self, epochs: int | None) -> None:
+        """Take up the rows of the first ``epochs``, None for all; those of an epoch that was not kept are dropped."""
         if not self.path.is_file():
             return
         with self.path.open(newline="") as file:
             try:
-                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+                rows = [row for row in csv.DictReader(file) if epochs is None or int(row["epoch"]) <= epochs]
             except (KeyError, ValueError, csv.Error) as error:
                 raise MomosError(f"{self.path}: not the metrics of a run ({one_line(error)})") from error
         self.rows = [{key: _number(value) for key, value in row.items()} for row in rows]

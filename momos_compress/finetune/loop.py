@@ -17,6 +17,7 @@ from momos_compress.finetune.data import EpochOrder, Images, Normalise, Splits, 
 from momos_compress.finetune.log import Log
 from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetune.trackers import Tracker
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
@@ -77,6 +78,9 @@ class Trainer:
         """All epochs that are left; the network ends in the state of the best."""
         progress, processes = self.checkpoints.progress, self.processes
         processes.prepare(self.task, running=self.settings.batch_norm == "running")
+        tracker = None
+        if processes.main and self.settings.tracker is not None:
+            tracker = Tracker(self.settings.tracker, self.directory, vars(self.settings))
         while progress.epoch < self.settings.epochs:
             start = time.perf_counter()
             self._epoch()
@@ -92,11 +96,15 @@ class Trainer:
             }
             if processes.main:
                 self.log.add(row)
+                if tracker is not None:
+                    tracker.log(row)
             progress.epoch, progress.batch, progress.loss_sum, progress.seen = progress.epoch + 1, 0, 0.0, 0
             progress.seconds = 0.0
             if processes.main:
                 self.checkpoints.epoch_done(row[f"validation_{self.criterion}"])
             processes.wait()
+        if tracker is not None:
+            tracker.finish()
         best = self.checkpoints.best()
         self.best_epoch = int(best["epoch"])
         self.model.load_state_dict(best["state_dict"])

@@ -131,6 +131,7 @@ class MosaicNetwork:
         self.codebook = Codebook(file.codebook.to(device), dtype.removeprefix("torch."))
         model.momos_codebook = self.codebook  # a submodule, so that it is trained, moved and saved with the network
         self.codes: dict[str, nn.Parameter] = {}
+        self._places = {name: own[name] for name in recipe.tensors}
         for name, tensor in recipe.tensors.items():
             weight = parameters[own[name]]
             if tuple(weight.shape) != tensor.shape:
@@ -154,6 +155,12 @@ class MosaicNetwork:
             held.original = self.codes[name]
         self.codes[name] = held.original
         self.codes[name].requires_grad_(len(self.codes[name]) > 0)
+
+    def weight(self, name: str) -> torch.Tensor:
+        """The compressed weight of this name in the file, as it is decoded now."""
+        path, _, attribute = self._places[name].rpartition(".")
+        weight: torch.Tensor = getattr(self.model.get_submodule(path), attribute)
+        return weight.detach()
 
     def vectors(self) -> dict[str, nn.Parameter]:
         """Norms, biases and whatever else of at most one dimension lies beside the mosaic, by the network's names."""

@@ -34,7 +34,7 @@ def project_network(checkpoint: Checkpoint, model: nn.Module, settings: Settings
     """Project the network's weights in place, onto motifs drawn anew; returns what the paper follows over epochs.
 
     distortion: D, the sum of squared differences. changed: how many weights differ afterwards. motifs: how many are in
-    use of the k.
+    use of the k. entropy: of a block's motif, in bits.
     """
     now = of_network(checkpoint, model)
     work = plan(now, replace(settings, seed=settings.seed + epoch))
@@ -51,7 +51,7 @@ def project_network(checkpoint: Checkpoint, model: nn.Module, settings: Settings
         with torch.no_grad():
             weight.copy_(projected)
     used = int((mosaic.usage > 0).sum())
-    return {"distortion": mosaic.distortion, "changed": changed, "motifs": used}
+    return {"distortion": mosaic.distortion, "changed": changed, "motifs": used, "entropy": mosaic.entropy}
 
 
 def mosaic_of(checkpoint: Checkpoint, settings: Settings) -> Mosaic:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,12 @@ import torch
 from torch import nn
 
 from momos_compress.accuracy import preprocessing
+from momos_compress.baseline import measured_names
+from momos_compress.bdm import bdm_and_entropy
+from momos_compress.bits import sign_histogram
 from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
 from momos_compress.checkpoint import Checkpoint, describe_files
+from momos_compress.ctm import string_complexities
 from momos_compress.errors import MomosError
 from momos_compress.finetune.data import Normalise, Views, described, open_splits
 from momos_compress.finetune.export import write_tuned
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from timm.task import TrainingTask
 
 START, RESULT = "start.momos.safetensors", "model.momos.safetensors"
-INCIDENTAL = ("workers", "save_every", "device")
+INCIDENTAL = ("workers", "save_every", "device", "complexity", "tracker")
 """Settings that change nothing about what a run computes."""
 
 
@@ -226,6 +230,11 @@ class _Run:
                 parameter.requires_grad_(True)
         task = objective(network.model, self.teacher, settings, self.loss, self.device)
         trainer = self._trainer(task, network.model, groups, self._identity(file.path))
+        state = network.model.state_dict()
+        beside = [name for name in network.vectors() if name in state]
+        trainer.after_epoch = lambda epoch: self._complexity(
+            [*map(network.weight, file.recipe.tensors), *(state[name] for name in beside)]
+        )
 
         def export(told: dict[str, Any]) -> None:
             dense = self.dense
@@ -245,7 +254,13 @@ class _Run:
         groups = [{"params": list(model.parameters()), "lr": settings.learning_rate}]
         task = objective(model, self.teacher, settings, self.loss, self.device)
         trainer = self._trainer(task, model, groups, self._identity(*checkpoint.files))
-        trainer.after_epoch = lambda epoch: project_network(checkpoint, model, self.compression, epoch)
+
+        def after(epoch: int) -> dict[str, float]:
+            figures = dict(project_network(checkpoint, model, self.compression, epoch))
+            now = of_network(checkpoint, model)
+            return figures | self._complexity(map(now.read, measured_names(now)))
+
+        trainer.after_epoch = after
 
         def export(told: dict[str, Any]) -> None:
             now = of_network(checkpoint, model)
@@ -283,6 +298,14 @@ class _Run:
             processes=self.processes,
             tell=self.tell,
         )
+
+    def _complexity(self, weights: Iterable[torch.Tensor]) -> dict[str, float]:
+        """The paper's measure after an epoch, where it is asked for: BDM of the signs, and their entropy, in bits."""
+        if not self.settings.complexity:
+            return {}
+        counts = sign_histogram(weights)
+        bdm, entropy = bdm_and_entropy(counts, string_complexities())
+        return {"bdm": bdm, "sign_entropy": entropy}
 
     # What is told
 

@@ -24,7 +24,8 @@ class FinetuneSettings:
     norms and biases; scale_learning_rate: of scales, in eighths of an octave. optimiser: a name of timm's, adam; in
     mode paper momentum, which is SGD with momentum 0.9. batch_norm: whether running statistics are used and stay, or
     batches' own; fixed, in mode paper running. validation: share of the images held out, where no validation data are
-    named. save_every: optimiser steps between checkpoints within an epoch, 0 for none.
+    named. save_every: optimiser steps between checkpoints within an epoch, 0 for none. complexity: measure weights
+    after every epoch. tracker: tensorboard or wandb.
     """
 
     mode: Mode = "codebook"
@@ -47,6 +48,8 @@ class FinetuneSettings:
     bfloat16: bool = False
     workers: int = 0
     save_every: int = 200
+    complexity: bool = False
+    tracker: str | None = None
     seed: int = 0
     device: Device = "auto"
 

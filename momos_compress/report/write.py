@@ -1,7 +1,8 @@
 """A report on a study: a self-contained page, the figures as PNG and SVG, and all rows as CSV."""
 
+import contextlib
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,14 +76,20 @@ def write_report(
     return ReportFiles(paths["index.html"], paths["rows.csv"], pictures, tuple(warnings), len(good), failed)
 
 
-def _drawing() -> tuple[Any, Any]:
-    """The modules that need the extra."""
+@contextlib.contextmanager
+def needs_extra() -> Iterator[None]:
+    """MomosError where what is imported within is not there, and belongs to the extra."""
     try:
-        from momos_compress.report import page, render
+        yield
     except ImportError as error:
         if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
             raise MomosError(f"a report needs {error.name}; pip install 'momos-compress[report]'") from error
         raise
+
+
+def _drawing() -> tuple[Any, Any]:
+    with needs_extra():
+        from momos_compress.report import page, render
     return page, render
 
 

@@ -1,0 +1,43 @@
+"""The curves of a training run as PNG and SVG."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from momos_compress.atomic import atomic_writer
+from momos_compress.errors import MomosError
+from momos_compress.finetune.log import METRICS, RECORD, Log, read_record
+from momos_compress.report.write import needs_extra
+
+
+@dataclass(frozen=True)
+class TrainingFigures:
+    """What was drawn, and of how many epochs."""
+
+    figures: tuple[Path, ...]
+    epochs: int
+
+
+def is_run(directory: Path) -> bool:
+    """Whether ``finetune`` wrote this directory."""
+    return (directory / RECORD).is_file() and (directory / METRICS).is_file()
+
+
+def write_training_figures(directory: Path, output: Path | None = None) -> TrainingFigures:
+    """Draw a run's metrics.csv into ``output`` (the run's own directory where None); MomosError where it is empty."""
+    record = read_record(directory) or {}
+    log = Log(directory)
+    log.read(None)
+    if not log.rows:
+        raise MomosError(f"{directory / METRICS}: no epoch is finished; go on with finetune --resume")
+    with needs_extra():
+        from momos_compress.report.render import render_png, render_svg
+        from momos_compress.report.training_figure import training_chart
+    best = (record.get("result") or {}).get("best_epoch")
+    spec = training_chart(log.rows, Path(str(record.get("source", directory))).name, best)
+    target = directory if output is None else output
+    target.mkdir(parents=True, exist_ok=True)
+    figures = {target / "curves.png": render_png(spec), target / "curves.svg": render_svg(spec)}
+    for path, content in figures.items():
+        with atomic_writer(path) as file:
+            file.write(content)
+    return TrainingFigures(tuple(figures), len(log.rows))
