@@ -23,7 +23,7 @@ from momos_compress.accuracy import evaluate
 from momos_compress.bdm import sign_bdm
 from momos_compress.finetune import checkpoints
 from momos_compress.finetune import loop as finetune_loop
-from momos_compress.finetune.data import Images
+from momos_compress.finetune.samples import Samples
 
 FAST = ("--calibrate", "none", "--k", "300", "--batch-size", "256")
 """A start that is not fitted to the data has more to learn, and takes no time."""
@@ -90,8 +90,8 @@ def test_the_demo_learns_and_its_file_is_what_was_measured(command: Command) -> 
     record = json.loads(Path("run/run.json").read_text())
     assert record["finished"] is True
     assert record["result"]["test"] == test
-    assert record["data"]["train"]["images"] + record["data"]["validation"]["images"] == 1347
-    assert record["data"]["test"]["images"] == 450
+    assert record["data"]["train"]["samples"] + record["data"]["validation"]["samples"] == 1347
+    assert record["data"]["test"]["samples"] == 450
     assert tuned.recipe.extra["finetuned"]["distortion_of"] == "original"
 
 
@@ -309,10 +309,10 @@ def test_a_loss_that_is_no_number_stops_and_what_was_kept_stays(
     words = ("digits", *FAST, "--loss", "labels", "--augment", "none", "--epochs", "3", "-o", "bad")
     real, steps = finetune_loop.Trainer.measure, 0
 
-    def spoil(trainer: finetune_loop.Trainer, images: Images) -> dict[str, float]:
+    def spoil(trainer: finetune_loop.Trainer, samples: Samples) -> dict[str, float]:
         nonlocal steps
         steps += 1
-        figures = real(trainer, images)
+        figures = real(trainer, samples)
         if steps == 4:  # validation and test before, validation after the first epoch and the second
             with torch.no_grad():
                 trainer.model.momos_codebook.motifs.fill_(float("nan"))
@@ -373,7 +373,7 @@ def test_a_finished_run_is_told_again(command: Command) -> None:
         (["digits", "--loss", "labels", "--data", "nowhere"], "no image folder or tar 'nowhere'"),
         (["resnet18", "--no-pretrained"], "--data is missing"),
         (["digits", "--teacher", "digits"], "--teacher is for a compressed file"),
-        (["digits", "--data", "digits-train", "--test", "digits-train"], "are the same images"),
+        (["digits", "--data", "digits-train", "--test", "digits-train"], "are the same data"),
         (["digits", "--optimiser", "nothing"], "unknown --optimiser 'nothing'"),
         (["nothing", "--data", "digits-train"], "no timm model, file or directory"),
         (["d.momos.safetensors", "--data", "digits-train", "--c", "0.1"], "is compressed already"),

@@ -10,7 +10,8 @@ from test_train_cifar import generate
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosError
-from momos_compress.finetune.data import EpochOrder, Normalise, Views, chosen_augment, loader, open_splits
+from momos_compress.finetune.images import ImageKind
+from momos_compress.finetune.samples import EpochOrder, Splits, loader, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
 
 
@@ -18,8 +19,14 @@ def network(classes: int = 2) -> torch.nn.Module:
     return timm.create_model("cifar_resnet20", num_classes=classes)
 
 
-def splits(root: Path, validation: str | float = 0.25, test: str | None = None, classes: int = 2, labels: bool = True):  # type: ignore[no-untyped-def]
-    return open_splits(str(root), validation, test, network(classes), seed=0, labels=labels)
+def kind(classes: int = 2) -> ImageKind:
+    return ImageKind(network(classes), "cpu")
+
+
+def splits(
+    root: Path, validation: str | float = 0.25, test: str | None = None, classes: int = 2, labels: bool = True
+) -> Splits:
+    return open_splits(kind(classes), str(root), validation, test, seed=0, labels=labels)
 
 
 def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
@@ -32,7 +39,7 @@ def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
     assert len(found.test.order) == 10
     again = splits(root, test=str(other))
     assert (again.train.order, again.validation.order) == (found.train.order, found.validation.order)
-    assert open_splits(str(root), 0.25, None, network(), seed=1, labels=True).train.order != found.train.order
+    assert open_splits(kind(), str(root), 0.25, None, seed=1, labels=True).train.order != found.train.order
     named = splits(root, validation=str(other))
     assert (len(named.train.order), len(named.validation.order)) == (24, 10)
 
@@ -40,7 +47,7 @@ def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
 def test_sets_that_meet_or_do_not_fit_are_refused(tmp_path: Path) -> None:
     root, other = generate(tmp_path / "train", 24), generate(tmp_path / "other", 10)
     for validation, test in ((str(root), None), (0.1, str(root / "a")), (str(other), str(other))):
-        with pytest.raises(MomosError, match="are the same images"):
+        with pytest.raises(MomosError, match="are the same data"):
             splits(root, validation, test)
     with pytest.raises(MomosError, match="has 2 classes and CifarResNet 10 outputs"):
         splits(root, classes=10)
@@ -55,13 +62,13 @@ def test_sets_that_meet_or_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MomosError, match="too few to hold out"):
         splits(generate(tmp_path / "one", 1), labels=False)
     with pytest.raises(MomosError, match="no image folder or tar 'nowhere'"):
-        open_splits("nowhere", 0.1, None, network(), seed=0, labels=True)
+        open_splits(kind(), "nowhere", 0.1, None, seed=0, labels=True)
 
 
 @pytest.mark.parametrize("augment", ["none", "shift", "shift-flip", "crop"])
 def test_a_view_depends_on_seed_epoch_and_image_alone(augment: str, tmp_path: Path) -> None:
     images = splits(generate(tmp_path / "train", 24)).train
-    views = [Views(images, network(), augment=augment, seed=seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
+    views = [kind().views(images, augment=augment, seed=seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
     torch.manual_seed(5)
     random.seed(5)
     state = torch.get_rng_state()
@@ -103,9 +110,9 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     root, broken = generate(tmp_path / "train", 8), generate(tmp_path / "broken", 2)
     (broken / "a" / "00.png").write_bytes(b"no image")
     images = splits(root, validation=str(broken)).validation
-    place = next(i for i, index in enumerate(images.order) if "00.png" in str(images.dataset.reader.filename(index)))
+    place = next(i for i, index in enumerate(images.order) if "00.png" in str(images.data.reader.filename(index)))
     with pytest.raises(MomosError, match=r"00\.png: an image that cannot be read"):
-        Views(images, network())[0, place]
+        kind().views(images)[0, place]
 
 
 def test_images_are_scaled_as_for_evaluation(tmp_path: Path) -> None:
@@ -114,18 +121,18 @@ def test_images_are_scaled_as_for_evaluation(tmp_path: Path) -> None:
     from momos_compress.accuracy import preprocessing
 
     model, images = network(), splits(generate(tmp_path / "train", 8)).train
-    views = Views(images, model)
+    views = ImageKind(model, "cpu").views(images)
     plain = create_transform(**preprocessing(model))
-    image, target = images.dataset[images.order[0]]
-    assert torch.allclose(Normalise(model, "cpu")(views[0, 0][0][None])[0], plain(image), atol=1e-6)
+    image, target = images.data[images.order[0]]
+    assert torch.allclose(ImageKind(model, "cpu").prepare(views[0, 0][0][None])[0], plain(image), atol=1e-6)
     assert views[0, 0][1] == target
 
 
 def test_what_auto_stands_for() -> None:
-    assert chosen_augment("auto", network()) == "shift-flip"
-    assert chosen_augment("auto", timm.create_model("digits_resnet8")) == "shift"
-    assert chosen_augment("auto", timm.create_model("test_vit")) == "crop"
-    assert chosen_augment("none", network()) == "none"
+    for name, expected in (("cifar_resnet20", "shift-flip"), ("digits_resnet8", "shift"), ("test_vit", "crop")):
+        found = ImageKind(timm.create_model(name), "cpu")
+        assert found._chosen("auto") == expected
+        assert found._chosen("none") == "none"
 
 
 @pytest.mark.parametrize(

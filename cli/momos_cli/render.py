@@ -126,7 +126,7 @@ def show_finetuned(report: "FinetuneReport") -> None:
             if "top1" in figures.get(when, {}):
                 shown.append(f"{figures[when]['top1']:.2f} % {when}")
         if shown:
-            rows.append((part, f"{', '.join(shown)} ({report.data[part]['images']:,} images)"))
+            rows.append((part, f"{', '.join(shown)} ({report.data[part]['samples']:,} {report.data[part]['noun']})"))
     rows.append(("time", duration(report.seconds)))
     console.print(_pairs(f"{report.directory} -> {report.output}", rows))
 

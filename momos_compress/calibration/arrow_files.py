@@ -21,6 +21,12 @@ def row_count(file: Path) -> int:
         return sum(rows for rows, _ in batches(None))
 
 
+def column_names(file: Path) -> list[str]:
+    """The columns of a file."""
+    with _opened(file) as (schema, _):
+        return list(schema.names)
+
+
 def column_values(
     file: Path, choose: Callable[[Any], str], rows: Sequence[int] | None = None
 ) -> Iterator[tuple[int, Any]]:

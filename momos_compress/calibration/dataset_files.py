@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from momos_compress.calibration.arrow_files import ARROW_SUFFIXES, column_values, string_columns
+from momos_compress.calibration.arrow_files import ARROW_SUFFIXES, column_names, column_values, string_columns
 from momos_compress.errors import MomosError, one_line
 
 TEXT_SUFFIXES = (*ARROW_SUFFIXES, ".jsonl", ".json", ".csv", ".txt")
@@ -26,6 +26,9 @@ EXPECTED_TEXTS = (
 
 TEXT_COLUMNS = ("text", "sentence", "content")
 """Columns that are taken as the text by their name; elsewhere it is the first column of strings."""
+
+LABEL_COLUMNS = ("label", "labels", "class")
+"""Columns that are taken as the class by their name."""
 
 NOT_DATA = re.compile(
     r"(dataset_infos?|dataset_dict|state|config)\.json|metadata\..*|cache-.*\.arrow|README.*|LICENSE.*"
@@ -74,6 +77,44 @@ def texts(file: Path) -> Iterator[str]:
         text = value.strip() if isinstance(value, str) else ""
         if text:
             yield text
+
+
+def labels_of(files: Sequence[Path]) -> list[int] | None:
+    """The classes of what ``texts`` gives of these files, in its order; None where they have no column of labels.
+
+    Numbers are classes as they stand, words are numbered in their order. MomosError where a text has none.
+    """
+    found = [label for file in files for label in _labels(file)]
+    if not found or all(label is None for label in found):
+        return None
+    words = sorted({str(label) for label in found})
+    numbers = all(str(word).lstrip("-").isdigit() for word in words)
+    if None in found or (numbers and min(int(word) for word in words) < 0):
+        raise MomosError(f"{files[0]}: some of its texts have no label; give all of them one, or none")
+    return [int(label) if numbers else words.index(str(label)) for label in found]
+
+
+def _labels(file: Path) -> Iterator[Any]:
+    suffix = file.suffix.lower()
+    if suffix in ARROW_SUFFIXES:
+        columns = [name for name in column_names(file) if name.lower() in LABEL_COLUMNS]
+        if not columns:
+            return
+        values = (value for _, value in column_values(file, partial(_arrow_column, file)))
+        labels = (value for _, value in column_values(file, lambda schema: columns[0]))
+        pairs: Iterable[tuple[Any, Any]] = zip(values, labels, strict=True)
+    elif suffix in (".jsonl", ".json", ".csv"):
+        rows = _csv_rows(file) if suffix == ".csv" else _json_rows(file)
+        kept = list(rows)
+        names = [name for name in (kept[0] if kept else ()) if name.lower() in LABEL_COLUMNS]
+        if not names:
+            return
+        pairs = zip(_text_values(file, kept), (row.get(names[0]) for row in kept), strict=True)
+    else:
+        return
+    for value, label in pairs:
+        if isinstance(value, str) and value.strip():
+            yield label
 
 
 def _arrow_column(file: Path, schema: Any) -> str:

@@ -30,7 +30,7 @@ class TextSource:
     def __init__(self, data: str, model: nn.Module, source: str | None) -> None:
         self.data, self.network = data, type(model).__name__
         found = _text_files(data, self.network)
-        self.part, self._files = found.part, found.files
+        self.part, self.files = found.part, found.files
         self._count = sum(1 for _ in self._texts())
         if not self._count:
             raise MomosError(f"{data}: holds no text; {EXPECTED_TEXTS}")
@@ -79,7 +79,7 @@ class TextSource:
         """Nothing is held besides the items."""
 
     def _texts(self) -> Iterator[str]:
-        for file in self._files:
+        for file in self.files:
             yield from texts(file)
 
     def _tokens(self, text: str) -> dict[str, list[int]]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from momos_compress.calibration.inputs import forward
 from momos_compress.errors import MomosError
 from momos_compress.finetune.checkpoints import Checkpoints
-from momos_compress.finetune.data import EpochOrder, Images, Normalise, Splits, Views, chosen_augment, loader
 from momos_compress.finetune.log import Log
 from momos_compress.finetune.processes import Processes
+from momos_compress.finetune.samples import EpochOrder, Kind, Samples, Splits, loader
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.finetune.trackers import Tracker
 
@@ -28,7 +29,7 @@ AfterEpoch = Callable[[int], Mapping[str, float]]
 
 @dataclass
 class Trainer:
-    """One run's network, its images and its optimiser.
+    """One run's network, its samples and its optimiser.
 
     model: what the task trains. criterion: the validation figure that the best epoch has, "loss" (the least) or "top1".
     after_epoch: told the epoch, may change the network, and returns figures for the log.
@@ -36,6 +37,7 @@ class Trainer:
 
     task: "TrainingTask"
     model: nn.Module
+    kind: Kind
     splits: Splits
     settings: FinetuneSettings
     optimiser: torch.optim.Optimizer
@@ -50,9 +52,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         settings, train, self.device = self.settings, self.splits.train, self.processes.device
-        self.normalise = Normalise(self.model, self.device)
-        augment = chosen_augment(settings.augment, self.model)
-        self.views = Views(train, self.model, augment=augment, seed=settings.seed)
+        self.views = self.kind.views(train, augment=settings.augment, seed=settings.seed)
         self.order = EpochOrder(len(train.order), settings.batch_size, seed=settings.seed)
         self.batches = self.processes.share(self.order, training=True)
         self.updates = max(1, len(self.order) // settings.accumulate)
@@ -116,12 +116,12 @@ class Trainer:
         self.processes.seed(settings.seed, progress.epoch, progress.batch)
         share, waiting, before = settings.accumulate, 0, progress.seconds
         whole = self.updates * share  # what is left over would be a step of fewer batches
-        for pixels, targets in loader(self.views, self.batches, workers=settings.workers):
+        for batch, targets in loader(self.views, self.batches, workers=settings.workers):
             if progress.batch >= whole:
                 break
             targets = targets.clamp(min=0) if not self.splits.train.labelled else targets
             with self._autocast():
-                loss = self.task(self.normalise(pixels), targets.to(self.device))["loss"]
+                loss = self.task(self.kind.prepare(batch), targets.to(self.device))["loss"]
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise MomosError(
@@ -155,25 +155,25 @@ class Trainer:
             progress.loss_sum, progress.seen = own
         self.processes.seed(self.settings.seed, progress.epoch, progress.batch)
 
-    def measure(self, images: Images) -> dict[str, float]:
-        """Mean loss over a set, and top-1 in per cent where it has classes; in eval mode, images as for evaluation."""
+    def measure(self, samples: Samples) -> dict[str, float]:
+        """Mean loss over a set, and top-1 in per cent where it has classes; in eval mode, nothing varied."""
         from timm.task import ClassificationEvaluator
 
-        views = Views(images, self.model)
-        order = EpochOrder(len(images.order), self.settings.batch_size, seed=0, shuffle=False)
+        views = self.kind.views(samples)
+        order = EpochOrder(len(samples.order), self.settings.batch_size, seed=0, shuffle=False)
         evaluator, total = ClassificationEvaluator(self.device), 0.0
         self.task.eval()
         with torch.inference_mode():
-            for pixels, targets in loader(views, self.processes.share(order, training=False)):
-                safe = targets if images.labelled else targets.clamp(min=0)
-                found = self.task(self.normalise(pixels), safe.to(self.device))
+            for batch, targets in loader(views, self.processes.share(order, training=False)):
+                safe = targets if samples.labelled else targets.clamp(min=0)
+                found = self.task(self.kind.prepare(batch), safe.to(self.device))
                 total += float(found["loss"]) * len(targets)
-                if images.labelled:
+                if samples.labelled:
                     evaluator.update(found["output"], targets.to(self.device))
                 self.tell("validation", len(targets), 0)
-        figures = {"loss": self.processes.sum(total)[0] / len(images.order)}
+        figures = {"loss": self.processes.sum(total)[0] / len(samples.order)}
         several = self.processes.count > 1
-        return figures | ({"top1": float(evaluator.compute(several)["top1"])} if images.labelled else {})
+        return figures | ({"top1": float(evaluator.compute(several)["top1"])} if samples.labelled else {})
 
     def _mode(self) -> None:
         self.task.train()
@@ -193,16 +193,16 @@ def _mean(total: float, count: float) -> float:
     return total / max(1, count)
 
 
-def accuracy(model: nn.Module, images: Images, batch_size: int, device: str) -> dict[str, float]:
-    """Top-1 in per cent of a network in eval mode on labelled images; it comes back in eval mode."""
+def accuracy(model: nn.Module, kind: Kind, samples: Samples, batch_size: int, device: str) -> dict[str, float]:
+    """Top-1 in per cent of a network on labelled samples; it is left in eval mode."""
     from timm.task import ClassificationEvaluator
 
-    views, order = Views(images, model), EpochOrder(len(images.order), batch_size, seed=0, shuffle=False)
-    evaluator, normalise = ClassificationEvaluator(device), Normalise(model, device)
+    views, order = kind.views(samples), EpochOrder(len(samples.order), batch_size, seed=0, shuffle=False)
+    evaluator = ClassificationEvaluator(device)
     model.eval()
     with torch.inference_mode():
-        for pixels, targets in loader(views, order):
-            evaluator.update(model(normalise(pixels)), targets.to(device))
+        for batch, targets in loader(views, order):
+            evaluator.update(forward(model, kind.prepare(batch)), targets.to(device))
     return {"top1": float(evaluator.compute()["top1"])}
 
 

@@ -6,13 +6,10 @@ import torch
 from torch import nn
 
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import FinetuneSettings, Loss
+from momos_compress.finetune.settings import LABELS_SHARE, FinetuneSettings, Loss
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
-
-LABELS_SHARE = 0.5
-"""Of the loss where both are asked for."""
 
 
 def chosen_loss(settings: FinetuneSettings, *, teacher: bool) -> Loss:
@@ -30,6 +27,11 @@ def objective(
 ) -> "TrainingTask":
     """timm's task: called with images and classes it gives a dictionary with "loss" and "output"."""
     from timm.task import ClassificationTask, DistillationTeacher, LogitDistillationTask
+
+    if not hasattr(student, "pretrained_cfg"):
+        from momos_compress.finetune.text_task import TextTask
+
+        return TextTask(student, teacher if loss != "labels" else None, settings, loss, device)
 
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.smoothing)
     place = torch.device(device)

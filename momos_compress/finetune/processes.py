@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 if TYPE_CHECKING:
     from timm.task import TrainingTask
 
-    from momos_compress.finetune.data import EpochOrder
+    from momos_compress.finetune.samples import EpochOrder
 
 
 def is_main() -> bool:
@@ -55,7 +55,7 @@ class Processes:
         if order.batch_size % self.count:
             raise MomosError(f"--batch-size {order.batch_size} is no multiple of the {self.count} processes")
         if training and order.count < order.batch_size:
-            raise MomosError(f"{order.count} images are fewer than a batch; lower --batch-size {order.batch_size}")
+            raise MomosError(f"{order.count} samples are fewer than a batch; lower --batch-size {order.batch_size}")
         from accelerate.data_loader import BatchSamplerShard
 
         parts: Sampler[list[tuple[int, int]]] = BatchSamplerShard(

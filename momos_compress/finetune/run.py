@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from momos_compress.accuracy import preprocessing
 from momos_compress.baseline import measured_names
 from momos_compress.bdm import bdm_and_entropy
 from momos_compress.bits import sign_histogram
 from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
+from momos_compress.calibration.inputs import Inputs, to_device
 from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.ctm import string_complexities
 from momos_compress.errors import MomosError
-from momos_compress.finetune.data import Normalise, Views, described, open_splits
 from momos_compress.finetune.export import write_tuned
+from momos_compress.finetune.images import ImageKind
 from momos_compress.finetune.log import read_record, write_record
 from momos_compress.finetune.loop import Tell, Trainer, accuracy
 from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.finetune.objective import chosen_loss, objective
 from momos_compress.finetune.paper import mosaic_of, of_network, project_network
 from momos_compress.finetune.processes import Processes
+from momos_compress.finetune.samples import Kind, Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetune.texts import TextKind
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, Prepared, compress, fit_checkpoint
 from momos_compress.plan import plan, resolve_device
@@ -37,6 +39,9 @@ from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
+
+Figures = dict[str, dict[str, float]]
+"""By stage (teacher, before, after): top1 in per cent, loss."""
 
 START, RESULT = "start.momos.safetensors", "model.momos.safetensors"
 INCIDENTAL = ("workers", "save_every", "device", "complexity", "tracker")
@@ -70,8 +75,8 @@ class FinetuneReport:
     file_bytes: int
     file_bytes_before: int | None
     ratio: float | None
-    validation: dict[str, dict[str, float]]
-    test: dict[str, dict[str, float]]
+    validation: Figures
+    test: Figures
     data: dict[str, Any]
     processes: int
     resumed: bool
@@ -128,10 +133,9 @@ class _Run:
         self.teacher = None if original is None else model_of(original, device=self.device)
         self.loss = chosen_loss(settings, teacher=self.teacher is not None)
         like = self.teacher if self.teacher is not None else load_model(self._file().path)
-        if not hasattr(like, "pretrained_cfg"):
-            raise MomosError(f"finetune trains image classifiers of timm, and this is {type(like).__name__}")
+        self.kind = _kind(like, self.device, None if original is None else original.source)
         self.splits = open_splits(
-            data.train, data.validation, data.test, like, seed=settings.seed, labels=self.loss != "distil"
+            self.kind, data.train, data.validation, data.test, seed=settings.seed, labels=self.loss != "distil"
         )
         self.compression = replace(
             compression, bdm=False, device=settings.device, seed=settings.seed,
@@ -198,18 +202,17 @@ class _Run:
         return MomosFile(path)
 
     def _calibration(self) -> CalibrationData:
-        """Images of the training set alone: what is held out plays no part in the motifs either."""
-        assert self.teacher is not None
-        train, normalise = self.splits.train, Normalise(self.teacher, "cpu")
-        views, count = Views(train, self.teacher), min(self.compression.samples or DEFAULT_SAMPLES, len(train.order))
-        drawn = torch.randperm(
-            len(train.order), generator=torch.Generator().manual_seed(self.settings.seed)
-        ).tolist()[:count]  # fmt: skip
+        """Samples of the training set alone: what is held out plays no part in the motifs either."""
+        train = self.splits.train
+        views, count = self.kind.views(train), min(self.compression.samples or DEFAULT_SAMPLES, len(train.order))
+        order = torch.randperm(len(train.order), generator=torch.Generator().manual_seed(self.settings.seed))
+        drawn = order[:count].tolist()
 
-        def read(start: int, stop: int) -> torch.Tensor:
-            return normalise(torch.stack([views[0, position][0] for position in drawn[start:stop]]))
+        def read(start: int, stop: int) -> Inputs:
+            batch, _ = views.collate([views[0, position] for position in drawn[start:stop]])
+            return to_device(self.kind.prepare(batch), "cpu")
 
-        return CalibrationData(f"{count:,} images of {Path(train.name).name}", count, (), read)
+        return CalibrationData(f"{count:,} {train.noun} of {Path(train.name).name}", count, (), read)
 
     def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         settings = self.settings
@@ -289,6 +292,7 @@ class _Run:
         return Trainer(
             task=task,
             model=model,
+            kind=self.kind,
             splits=self.splits,
             settings=settings,
             optimiser=optimiser,
@@ -322,11 +326,8 @@ class _Run:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
     def _data(self) -> dict[str, Any]:
-        return {
-            name: described(images)
-            for name, images in vars(self.splits).items()
-            if images is not None
-        }  # fmt: skip
+        sets = vars(self.splits).items()
+        return {name: described(samples) for name, samples in sets if samples is not None}
 
     def _described(self, identity: str) -> dict[str, Any]:
         source = self.source
@@ -341,24 +342,29 @@ class _Run:
             "torch": torch.__version__,
         }
 
-    def _measured(self, trainer: Trainer) -> dict[str, dict[str, dict[str, float]]]:
+    def _measured(self, trainer: Trainer) -> dict[str, Figures]:
         """Validation and test figures of the teacher and of the network before training."""
-        found: dict[str, dict[str, dict[str, float]]] = {"validation": {}, "test": {}}
-        for part, images in (("validation", self.splits.validation), ("test", self.splits.test)):
-            if images is not None and not self.paper:
-                found[part]["before"] = trainer.measure(images)
-            if images is not None and images.labelled and self.teacher is not None:
-                found[part]["teacher"] = accuracy(self.teacher, images, self.settings.batch_size, self.device)
+        found: dict[str, Figures] = {"validation": {}, "test": {}}
+        for part, samples in self._measured_on():
+            if not self.paper:
+                found[part]["before"] = trainer.measure(samples)
+            if samples.labelled and self.teacher is not None:
+                found[part]["teacher"] = self._accuracy(self.teacher, samples)
         return found
 
-    def _report(
-        self, trainer: Trainer, figures: dict[str, dict[str, dict[str, float]]], resumed: bool, seconds: float
-    ) -> FinetuneReport:
+    def _measured_on(self) -> list[tuple[str, Samples]]:
+        parts = (("validation", self.splits.validation), ("test", self.splits.test))
+        return [(part, samples) for part, samples in parts if samples is not None]
+
+    def _accuracy(self, model: nn.Module, samples: Samples) -> dict[str, float]:
+        return accuracy(model, self.kind, samples, self.settings.batch_size, self.device)
+
+    def _report(self, trainer: Trainer, figures: dict[str, Figures], resumed: bool, seconds: float) -> FinetuneReport:
         path = self.directory / RESULT
         result = load_model(path, device=self.device)
-        for part, images in (("validation", self.splits.validation), ("test", self.splits.test)):
-            if images is not None and images.labelled:
-                figures[part]["after"] = accuracy(result, images, self.settings.batch_size, self.device)
+        for part, samples in self._measured_on():
+            if samples.labelled:
+                figures[part]["after"] = self._accuracy(result, samples)
         recipe = MomosFile(path).recipe
         dense = None if self.dense is None else self.dense.source_bytes
         start = None if self.paper else (
@@ -385,10 +391,23 @@ class _Run:
         )
 
 
+def _kind(model: nn.Module, device: str, source: str | None) -> Kind:
+    """How this network takes its samples; MomosError where nothing here trains it."""
+    if hasattr(model, "pretrained_cfg"):
+        return ImageKind(model, device)
+    if type(model).__name__.endswith("ForSequenceClassification"):
+        return TextKind(model, device, source)
+    raise MomosError(
+        f"finetune trains image classifiers of timm and sequence classifiers of transformers, and this is "
+        f"{type(model).__name__}"
+    )
+
+
 def _check_alike(teacher: nn.Module, student: nn.Module) -> None:
-    for what, own, other in (
-        ("outputs", getattr(student, "num_classes", None), getattr(teacher, "num_classes", None)),
-        ("input size", list(preprocessing(student)["input_size"]), list(preprocessing(teacher)["input_size"])),
+    kinds = [_kind(model, "cpu", None) for model in (teacher, student)]
+    for what, (other, own) in (
+        ("outputs", [kind.classes for kind in kinds]),
+        ("input size", [list(kind.settings["input_size"]) if isinstance(kind, ImageKind) else [] for kind in kinds]),
     ):
         if own != other:
             raise MomosError(

@@ -13,6 +13,9 @@ Loss = Literal["distil", "labels", "both"]
 Augment = Literal["auto", "none", "shift", "shift-flip", "crop"]
 BatchNorm = Literal["fixed", "running"]
 
+LABELS_SHARE = 0.5
+"""Of the loss where labels and a teacher are both learnt from."""
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
