@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_command
+from conftest import minilm_directory, run_command
 from test_train_cifar import generate
 
 import momos_zoo  # noqa: F401
@@ -391,3 +391,64 @@ def test_one_line_says_what_is_wrong(words: list[str], expected: str, command: C
     error = command.mistake(*words, "-o", "run")
     assert any(part in error for part in expected.split("|")), error
     assert not Path("run/model.momos.safetensors").exists()
+
+
+# Texts
+
+
+def classifier(directory: Path) -> Path:
+    """A sequence classifier on two layers of all-MiniLM-L6-v2, trained a little, and texts of two classes."""
+    transformers = pytest.importorskip("transformers")
+    from momos_compress.architecture import quiet_transformers
+
+    source, random = minilm_directory(), np.random.default_rng(0)
+    kinds = (
+        ("bread", "soup", "salt", "cheese", "apple", "rice"),
+        ("copper", "engine", "bolt", "steel", "wheel", "pump"),
+    )
+    for part, count in (("train", 96), ("test", 40)):
+        rows = []
+        for i in range(count):
+            words = random.choice(kinds[i % 2], 3, replace=False)
+            rows.append({"text": f"The {words[0]} lies beside the {words[1]} and the {words[2]}.", "label": i % 2})
+        (directory / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = transformers.AutoConfig.from_pretrained(source, num_labels=2, num_hidden_layers=2)
+    with quiet_transformers():
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(source, config=config)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        rows = [json.loads(line) for line in (directory / "train.jsonl").read_text().splitlines()]
+        batch = tokenizer([row["text"] for row in rows], padding=True, return_tensors="pt")
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for _ in range(8):
+            optimiser.zero_grad()
+            model(**batch, labels=torch.tensor([row["label"] for row in rows])).loss.backward()
+            optimiser.step()
+        model.eval().save_pretrained(directory / "model")
+        tokenizer.save_pretrained(directory / "model")
+    return directory / "model"
+
+
+def test_a_text_classifier_trains_through_the_same_loop(command: Command, work: Path) -> None:
+    model = str(classifier(work))
+    start = ("--k", "4", "--s", "2", "--calibrate", "none", "--batch-size", "16", "--validation", "0.2")
+    words = (model, "--data", "train.jsonl", *start)
+    report = command(*words, "--test", "test.jsonl", "--epochs", "4", "-o", "run")
+    assert report["loss"] == "distil"
+    assert report["data"]["train"] == {"data": "train.jsonl", "samples": 77, "noun": "texts", "classes": 2}  # type: ignore[index]
+    test = report["test"]
+    assert test["teacher"]["top1"] == 100  # type: ignore[index]
+    assert test["after"]["top1"] >= test["before"]["top1"]  # type: ignore[index]
+    found = load_model("run/model.momos.safetensors")
+    assert type(found).__name__ == "BertForSequenceClassification"
+    assert metrics("run")[-1]["validation_loss"] < 0.8 * report["validation"]["before"]["loss"]  # type: ignore[index]
+    labels = command(*words, "--loss", "labels", "-o", "labels")
+    assert metrics("labels")[0]["validation_loss"] < labels["validation"]["before"]["loss"]  # type: ignore[index]
+    Path("texts.txt").write_text("\n".join(f"A {word} text." for word in ("first", "second", "third", "last") * 6))
+    assert command(model, "--data", "texts.txt", *start, "-o", "unlabelled")["loss"] == "distil"
+    assert "labels are needed" in command.mistake(model, "--data", "texts.txt", "--loss", "labels", "-o", "other")
+    Path("some.jsonl").write_text('{"text": "a text", "label": 0}\n{"text": "more"}\n' * 9)
+    assert "some of its texts have no label" in command.mistake(model, "--data", "some.jsonl", "-o", "other")
+    Path("many.jsonl").write_text("\n".join(f'{{"text": "a text", "label": {i % 3}}}' for i in range(18)))
+    assert "has 3 classes and BertForSequenceClassification 2 outputs" in command.mistake(
+        model, "--data", "many.jsonl", "-o", "other"
+    )
