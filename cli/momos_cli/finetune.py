@@ -42,7 +42,8 @@ def finetune(
     ] = DEFAULTS.mode,
     epochs: Annotated[int, Whole] = DEFAULTS.epochs,
     loss: Annotated[
-        Loss | None, Parameter(help="Default: distil where the original network is known, else labels.")
+        Loss | None,
+        Parameter(help="Default: distil where the original network is known, else labels; in mode paper labels."),
     ] = DEFAULTS.loss,
     batch_size: Annotated[int, Whole] = DEFAULTS.batch_size,
     accumulate: Annotated[int, Whole, Parameter(help="Batches to a step.")] = DEFAULTS.accumulate,

@@ -19,7 +19,7 @@ from momos_compress.sweep import Sweep
 from momos_compress.units import binary_size, duration
 
 if TYPE_CHECKING:
-    from momos_compress.finetune.run import FinetuneReport
+    from momos_compress.finetune.outcome import FinetuneReport
 
 PIPE_WIDTH = 160
 """Columns where standard output is no terminal; nothing is cut to a window's width there."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def chosen_loss(settings: FinetuneSettings, *, teacher: bool) -> Loss:
     """What None stands for; MomosError where distillation has nothing to learn from."""
-    loss: Loss = settings.loss or ("distil" if teacher else "labels")
+    loss: Loss = settings.loss or ("distil" if teacher and settings.mode != "paper" else "labels")
     if loss != "labels" and not teacher:
         raise MomosError(
             f"--loss {loss} needs the original network to learn from; name it with --teacher, or use --loss labels"

@@ -15,33 +15,29 @@ from torch import nn
 from momos_compress.baseline import measured_names
 from momos_compress.bdm import bdm_and_entropy
 from momos_compress.bits import sign_histogram
-from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
-from momos_compress.calibration.inputs import Inputs, to_device
 from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.ctm import string_complexities
 from momos_compress.errors import MomosError
 from momos_compress.finetune.export import write_tuned
-from momos_compress.finetune.images import ImageKind
+from momos_compress.finetune.kinds import check_alike, kind_of
 from momos_compress.finetune.log import read_record, write_record
 from momos_compress.finetune.loop import Tell, Trainer, accuracy
 from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.finetune.objective import chosen_loss, objective
+from momos_compress.finetune.outcome import Figures, FinetuneReport
 from momos_compress.finetune.paper import mosaic_of, of_network, project_network
 from momos_compress.finetune.processes import Processes
-from momos_compress.finetune.samples import Kind, Samples, described, open_splits
+from momos_compress.finetune.samples import Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
-from momos_compress.finetune.texts import TextKind
+from momos_compress.finetune.start import compress_start
 from momos_compress.models import load_model, model_of
-from momos_compress.pipeline import Fitted, Prepared, compress, fit_checkpoint
-from momos_compress.plan import plan, resolve_device
+from momos_compress.pipeline import Fitted, compress
+from momos_compress.plan import resolve_device
 from momos_compress.reader import MomosFile
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
-
-Figures = dict[str, dict[str, float]]
-"""By stage (teacher, before, after): top1 in per cent, loss."""
 
 START, RESULT = "start.momos.safetensors", "model.momos.safetensors"
 INCIDENTAL = ("workers", "save_every", "device", "complexity", "tracker")
@@ -55,36 +51,6 @@ class Data:
     train: str
     validation: str | float
     test: str | None = None
-
-
-@dataclass(frozen=True)
-class FinetuneReport:
-    """What a run did. Accuracies (top-1) and validation_loss by stage: teacher, before, after; in per cent.
-
-    file_bytes_before: of the file it began with; None in mode paper. ratio: the dense source over the file.
-    """
-
-    directory: str
-    output: str
-    mode: str
-    loss: str
-    epochs: int
-    best_epoch: int
-    k: int
-    s: int
-    file_bytes: int
-    file_bytes_before: int | None
-    ratio: float | None
-    validation: Figures
-    test: Figures
-    data: dict[str, Any]
-    processes: int
-    resumed: bool
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return dataclasses.asdict(self)
 
 
 def finetune(
@@ -133,7 +99,7 @@ class _Run:
         self.teacher = None if original is None else model_of(original, device=self.device)
         self.loss = chosen_loss(settings, teacher=self.teacher is not None)
         like = self.teacher if self.teacher is not None else load_model(self._file().path)
-        self.kind = _kind(like, self.device, None if original is None else original.source)
+        self.kind = kind_of(like, self.device, None if original is None else original.source)
         self.splits = open_splits(
             self.kind, data.train, data.validation, data.test, seed=settings.seed, labels=self.loss != "distil"
         )
@@ -186,39 +152,19 @@ class _Run:
 
     def _start(self, *, again: bool) -> MomosFile:
         """The compressed file that the run begins with."""
-        path = self.directory / START
         if isinstance(self.source, MomosFile):
             return self.source
-        if again and path.is_file():
-            return MomosFile(path)
-        fitted = None
-        settings = self.compression
-        if settings.calibrate is None and settings.method in (None, "hessian"):
-            settings = replace(settings, calibrate=self.data.train)
-            prepared = Prepared(model_of(self.source, device=self.device), self._calibration())
-            work = plan(self.source, settings)
-            fitted = fit_checkpoint(self.source, work, self.directory, prepared=prepared, tell=self.tell)
-        compress(self.source, settings, path, fitted=fitted, progress=self.tell)
+        path = self.directory / START
+        if not (again and path.is_file()):
+            samples = None if self.compression.calibrate else self.splits.train
+            compress_start(self.source, self.compression, path, self.kind, samples, self.tell)
         return MomosFile(path)
-
-    def _calibration(self) -> CalibrationData:
-        """Samples of the training set alone: what is held out plays no part in the motifs either."""
-        train = self.splits.train
-        views, count = self.kind.views(train), min(self.compression.samples or DEFAULT_SAMPLES, len(train.order))
-        order = torch.randperm(len(train.order), generator=torch.Generator().manual_seed(self.settings.seed))
-        drawn = order[:count].tolist()
-
-        def read(start: int, stop: int) -> Inputs:
-            batch, _ = views.collate([views[0, position] for position in drawn[start:stop]])
-            return to_device(self.kind.prepare(batch), "cpu")
-
-        return CalibrationData(f"{count:,} {train.noun} of {Path(train.name).name}", count, (), read)
 
     def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         settings = self.settings
         network = MosaicNetwork(load_model(file.path, device=self.device), file)
         if self.teacher is not None:
-            _check_alike(self.teacher, network.model)
+            check_alike(self.teacher, network.model)
         network.model.requires_grad_(False)
         vectors = list(network.vectors().values())
         codes = [codes for codes in dict.fromkeys(network.codes.values()) if len(codes)]
@@ -389,27 +335,3 @@ class _Run:
             resumed=resumed,
             seconds=seconds,
         )
-
-
-def _kind(model: nn.Module, device: str, source: str | None) -> Kind:
-    """How this network takes its samples; MomosError where nothing here trains it."""
-    if hasattr(model, "pretrained_cfg"):
-        return ImageKind(model, device)
-    if type(model).__name__.endswith("ForSequenceClassification"):
-        return TextKind(model, device, source)
-    raise MomosError(
-        f"finetune trains image classifiers of timm and sequence classifiers of transformers, and this is "
-        f"{type(model).__name__}"
-    )
-
-
-def _check_alike(teacher: nn.Module, student: nn.Module) -> None:
-    kinds = [_kind(model, "cpu", None) for model in (teacher, student)]
-    for what, (other, own) in (
-        ("outputs", [kind.classes for kind in kinds]),
-        ("input size", [list(kind.settings["input_size"]) if isinstance(kind, ImageKind) else [] for kind in kinds]),
-    ):
-        if own != other:
-            raise MomosError(
-                f"the teacher's {what}: {other}, the file's network's: {own}; name the network that it was made from"
-            )

@@ -22,13 +22,13 @@ class FinetuneSettings:
     """One run's choices; the one home of their defaults.
 
     mode: codebook trains motifs, scales, norms and biases under a fixed mosaic; paper trains all weights freely and
-    projects them onto randomly drawn motifs after each epoch. loss None: distil where there is a teacher, else labels.
-    learning_rate: of motifs, in units of a row's RMS, 6e-3; in mode paper of all weights, 1e-2. norm_learning_rate: of
-    norms and biases; scale_learning_rate: of scales, in eighths of an octave. optimiser: a name of timm's, adam; in
-    mode paper momentum, which is SGD with momentum 0.9. batch_norm: whether running statistics are used and stay, or
-    batches' own; fixed, in mode paper running. validation: share of the images held out, where no validation data are
-    named. save_every: optimiser steps between checkpoints within an epoch, 0 for none. complexity: measure weights
-    after every epoch. tracker: tensorboard or wandb.
+    projects them onto randomly drawn motifs after each epoch. loss None: distil where there is a teacher, else, and in
+    mode paper, labels. learning_rate: of motifs, in units of a row's RMS, 6e-3; in mode paper of all weights, 1e-2.
+    norm_learning_rate: of norms and biases; scale_learning_rate: of scales, in eighths of an octave. optimiser: a name
+    of timm's, adam; in mode paper momentum, which is SGD with momentum 0.9. batch_norm: whether running statistics are
+    used and stay, or batches' own; fixed, in mode paper running. validation: share of the samples held out, where no
+    validation data are named. save_every: optimiser steps between checkpoints within an epoch, 0 for none. complexity:
+    measure weights after every epoch. tracker: tensorboard or wandb.
     """
 
     mode: Mode = "codebook"
