@@ -11,6 +11,7 @@ from momos_cli.files import evaluate, export, inspect
 from momos_cli.finetune import finetune
 from momos_cli.options import COMMANDS
 from momos_cli.report import report
+from momos_cli.reproduce import reproduce
 from momos_cli.study import study
 from momos_cli.sweep import sweep
 from momos_cli.topology import topology
@@ -27,7 +28,7 @@ app.register_install_completion_command()
 
 
 app.default(compress)
-for command in (compress, inspect, evaluate, export, finetune, sweep, study, report, trace, topology):
+for command in (compress, inspect, evaluate, export, finetune, reproduce, sweep, study, report, trace, topology):
     app.command(command)
 COMMANDS[:] = [name for name in app if not name.startswith("-")]
 

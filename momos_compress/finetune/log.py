@@ -1,13 +1,13 @@
 """What a run writes down: a row of metrics an epoch, and one record of the whole."""
 
 import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from momos_compress.atomic import atomic_writer
+from momos_compress.csv_text import csv_bytes
 from momos_compress.errors import MomosError, one_line
 
 METRICS, RECORD = "metrics.csv", "run.json"
@@ -33,13 +33,8 @@ class Log:
     def add(self, row: Mapping[str, Any]) -> None:
         """One more epoch."""
         self.rows.append(dict(row))
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
         with atomic_writer(self.path) as file:
-            file.write(text.getvalue().encode())
+            file.write(csv_bytes(self.rows))
 
 
 def _number(text: str) -> Any:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from momos_compress.atomic import atomic_writer
 from momos_compress.errors import MomosError
 from momos_compress.finetune.log import METRICS, RECORD, Log, read_record
-from momos_compress.report.write import needs_extra
+from momos_compress.report.write import needs_extra, write_contents
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,6 @@ def write_training_figures(directory: Path, output: Path | None = None) -> Train
     best = (record.get("result") or {}).get("best_epoch")
     spec = training_chart(log.rows, Path(str(record.get("source", directory))).name, best)
     target = directory if output is None else output
-    target.mkdir(parents=True, exist_ok=True)
-    figures = {target / "curves.png": render_png(spec), target / "curves.svg": render_svg(spec)}
-    for path, content in figures.items():
-        with atomic_writer(path) as file:
-            file.write(content)
-    return TrainingFigures(tuple(figures), len(log.rows))
+    figures = {"curves.png": render_png(spec), "curves.svg": render_svg(spec)}
+    write_contents(target, figures)
+    return TrainingFigures(tuple(target / name for name in figures), len(log.rows))

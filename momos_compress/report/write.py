@@ -2,7 +2,7 @@
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,14 @@ def _figures(subject: "Subject") -> tuple[dict[str, Any], list[str]]:
 
 
 def _write(target: Path, contents: dict[str, bytes]) -> None:
+    write_contents(target, contents)
+    for stale in (f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")):
+        if stale not in contents:
+            (target / stale).unlink(missing_ok=True)
+
+
+def write_contents(target: Path, contents: Mapping[str, bytes]) -> None:
+    """Files by name into a directory that is made where it is missing; each whole or not at all."""
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,6 +136,3 @@ def _write(target: Path, contents: dict[str, bytes]) -> None:
     for name, content in contents.items():
         with atomic_writer(target / name) as file:
             file.write(content)
-    for stale in (f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")):
-        if stale not in contents:
-            (target / stale).unlink(missing_ok=True)

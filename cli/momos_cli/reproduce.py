@@ -1,0 +1,76 @@
+"""``momos-compress reproduce``: a paper's study from one command."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from momos_cli.options import Flag, Json, Quiet, Where, Whole, numbers, print_json
+from momos_compress.errors import MomosError
+from momos_compress.finetune.settings import FinetuneSettings
+
+EPOCHS, FULL_EPOCHS = 3, 200
+
+
+def reproduce(
+    study: Annotated[Literal["momos"], Parameter(help="momos: the training study of the Mosaic-of-Motifs paper.")],
+    /,
+    *,
+    data: Annotated[str, Parameter(help="Images to train on, in classes: CIFAR-10 as a folder, or a tar of one.")],
+    test: Annotated[str | None, Parameter(help="Images that accuracy is of; without, the validation part's.")] = None,
+    figures: Annotated[str, Parameter(help="Which of the paper's figures.")] = "3,4,5",
+    networks: Annotated[
+        str | None, Parameter(help="timm names instead of momos_mlp, cifar_resnet20 and cifar_vit.")
+    ] = None,
+    c: Annotated[str, Parameter(help="Capacities.")] = "0.005,0.01,0.05,0.1",
+    s: Annotated[str, Parameter(help="Block sizes of figure 4.")] = "2,4,8",
+    epochs: Annotated[int | None, Whole, Parameter(help=f"Default {EPOCHS}; with --full {FULL_EPOCHS}.")] = None,
+    seeds: Annotated[int, Whole, Parameter(help="Runs of each combination.")] = 1,
+    full: Annotated[bool, Flag, Parameter(help=f"The paper's length of training: {FULL_EPOCHS} epochs.")] = False,
+    batch_size: Annotated[int, Whole] = FinetuneSettings.batch_size,
+    workers: Annotated[int, Whole, Parameter(help="Processes that decode images.")] = 0,
+    output: Annotated[
+        str, Parameter(name=["--output", "-o"], help="Directory of runs, momos.csv and figures; resumed if there.")
+    ] = "momos",
+    device: Where = "auto",
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train networks by the paper's scheme, and draw distortion over epochs and accuracy over capacity."""
+    import momos_zoo  # noqa: F401  registers the paper's networks
+    from momos_cli.progress import StageProgress
+    from momos_compress.finetune.run import Data
+    from momos_compress.reproduce.momos import NETWORKS, Network, combinations, reproduce_momos
+
+    base = FinetuneSettings(
+        epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+    )
+    base.resolved()
+    chosen: tuple[Network, ...] = NETWORKS
+    if networks is not None:
+        known = {network.name: network for network in NETWORKS}
+        names = [name.strip() for name in networks.split(",") if name.strip()]
+        if not names:
+            raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
+        chosen = tuple(known.get(name) or Network(name, 3, residual="resnet" in name) for name in names)
+    wanted = numbers("--figures", figures, int)
+    runs = combinations(chosen, wanted, numbers("--c", c, float), numbers("--s", s, int), seeds)
+    out = Path(output).expanduser()
+    with StageProgress(quiet=quiet) as progress:
+        found = reproduce_momos(runs, Data(data, base.validation, test), out, base, figures=wanted, tell=progress)
+    if json_:
+        print_json(
+            {
+                "study": study,
+                "runs": [run.name for run in runs],
+                "ran": found.ran,
+                "kept": found.kept,
+                "csv": str(found.csv),
+                "figures": [str(path) for path in found.figures],
+            }
+        )
+    elif not quiet:
+        print(f"{study}: {found.ran} runs, {found.kept} kept -> {found.csv}, {', '.join(map(str, found.figures))}")

@@ -1,0 +1,1 @@
+"""Studies of a paper from one command: their runs, tables and figures."""

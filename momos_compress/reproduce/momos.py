@@ -1,0 +1,147 @@
+"""The training study of the Mosaic-of-Motifs paper (arXiv 2602.14896): distortion over epochs, accuracy over capacity.
+
+Networks are trained from random weights by the paper's scheme (``finetune`` in mode paper), one run for each network,
+block size and capacity; a run that is there already is not run again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from momos_compress.csv_text import csv_bytes
+from momos_compress.errors import MomosError
+from momos_compress.finetune.log import METRICS, Log, read_record
+from momos_compress.finetune.loop import Tell
+from momos_compress.finetune.run import Data, finetune
+from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.report.write import needs_extra, write_contents
+from momos_compress.settings import Settings
+from momos_compress.sources import open_checkpoint
+
+FIGURES = (3, 4, 5)
+CAPACITIES = (0.005, 0.01, 0.05, 0.1)
+SIZES = (2, 4, 8)
+SIZE = 4
+"""Block size of figures 3 and 5."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the study. figure: where its distortion over epochs stands, 3 or 5. residual: it has the paper's
+    profile for ResNets, which is SGD; others have AdamW.
+    """
+
+    name: str
+    figure: int
+    residual: bool = False
+
+    def settings(self, base: FinetuneSettings) -> FinetuneSettings:
+        """The paper's profile for this network: optimiser, learning rate, weight decay; no warm-up."""
+        base = replace(base, mode="paper", loss="labels", warmup_steps=0)
+        if self.residual:
+            return replace(base, optimiser="momentum", learning_rate=0.1, weight_decay=1e-4)
+        return replace(base, optimiser="adamw", learning_rate=3e-4, weight_decay=1e-2, betas=(0.9, 0.999))
+
+
+NETWORKS = (Network("momos_mlp", 3), Network("cifar_resnet20", 3, residual=True), Network("cifar_vit", 5))
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of the study."""
+
+    network: Network
+    s: int
+    c: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its directory."""
+        return f"{self.network.name}-s{self.s}-c{self.c:g}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was run and written. rows: one a run and epoch."""
+
+    rows: tuple[dict[str, Any], ...]
+    figures: tuple[Path, ...]
+    csv: Path
+    ran: int
+    kept: int
+
+
+def combinations(
+    networks: Sequence[Network], figures: Sequence[int], capacities: Sequence[float], sizes: Sequence[int], seeds: int
+) -> list[Combination]:
+    """The runs that these figures need, each once; MomosError where a figure is none of the study's."""
+    for figure in figures:
+        if figure not in FIGURES:
+            raise MomosError(f"--figures {figure} is none of {', '.join(map(str, FIGURES))}")
+    if seeds < 1:
+        raise MomosError(f"--seeds must be at least 1, not {seeds}")
+    found: dict[Combination, None] = {}
+    for network in networks:
+        wanted = {SIZE} if network.figure in figures else set()
+        wanted |= set(sizes) if 4 in figures else set()
+        for s in sorted(wanted):
+            for c in capacities:
+                for seed in range(seeds):
+                    found[Combination(network, s, c, seed)] = None
+    if not found:
+        raise MomosError("these networks are in none of the figures asked for; add --figures 4, or name others")
+    return list(found)
+
+
+def reproduce_momos(
+    runs: Sequence[Combination],
+    data: Data,
+    output: Path,
+    base: FinetuneSettings,
+    *,
+    figures: Sequence[int] = FIGURES,
+    tell: Tell = lambda *told: None,
+) -> Study:
+    """Run what is missing, and write momos.csv and the figures into ``output``; resumable."""
+    with needs_extra():
+        from momos_compress.report import momos_figures, render
+    ran = 0
+    for run in runs:
+        directory = output / run.name
+        tell("runs", 0, len(runs))
+        record = read_record(directory)
+        if record is None or not record.get("finished"):
+            settings = run.network.settings(replace(base, seed=run.seed))
+            checkpoint = open_checkpoint(run.network.name, pretrained=False, seed=run.seed)
+            compression = Settings(c=run.c, s=run.s)
+            finetune(checkpoint, data, settings, directory, compression=compression, resume=True, tell=tell)
+            ran += 1
+        tell("runs", 1, len(runs))
+    rows = [row for run in runs for row in _rows(output / run.name, run)]
+    contents: dict[str, bytes] = {"momos.csv": csv_bytes(rows)}
+    for figure in figures:
+        spec = momos_figures.accuracy_chart(rows) if figure == 4 else momos_figures.distortion_chart(
+            [row for row in rows if row["figure"] == figure and row["s"] == SIZE], figure
+        )  # fmt: skip
+        if spec is not None:
+            contents |= {f"figure{figure}.svg": render.render_svg(spec), f"figure{figure}.png": render.render_png(spec)}
+    write_contents(output, contents)
+    drawn = tuple(output / name for name in contents if name != "momos.csv")
+    return Study(tuple(rows), drawn, output / "momos.csv", ran, len(runs) - ran)
+
+
+def _rows(directory: Path, run: Combination) -> Iterator[dict[str, Any]]:
+    log, record = Log(directory), read_record(directory)
+    log.read(None)
+    if record is None or not log.rows:
+        raise MomosError(f"{directory / METRICS}: holds no epochs; remove the directory and run again")
+    result = record["result"]
+    named = {"network": run.network.name, "figure": run.network.figure, "s": run.s, "c": run.c, "seed": run.seed}
+    for row in log.rows:
+        best = row["epoch"] == result["best_epoch"]
+        test = result["test"].get("after", {}).get("top1") if best else None
+        figures = {name: row[name] for name in ("distortion", "changed", "motifs", "train_loss", "validation_top1")}
+        yield {**named, "epoch": row["epoch"], **figures, "best": best, "test_top1": test,
+               "file_bytes": result["file_bytes"] if best else None}  # fmt: skip
