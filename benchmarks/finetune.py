@@ -1,0 +1,192 @@
+"""The tables of reports/finetune.md: accuracy after training under the mosaic constraint, and what a step costs.
+
+    python benchmarks/finetune.py targets --data ../shared/data -o DIR [--seeds 0,1,2] [--epochs 5] [--only K ...]
+    python benchmarks/finetune.py against --data ../shared/data -o DIR [--seeds 0,1,2] [--epochs 1]
+    python benchmarks/finetune.py step [--model cifar_resnet20 ...]
+    python benchmarks/finetune.py report -o DIR
+
+`targets` compresses the ResNet-20 of --data at several rates, trains on cifar10-train.tar without its labels, and
+measures the file on cifar10-test.tar. `against` does the same at fixed s and c, by this project's way and by the
+paper's scheme, for as many epochs each; the paper's learning rate is the best of --learning-rates by validation, at the first
+seed. `step` times forward and backward of a dense network and of its mosaic in one run. Rows go to DIR/finetune.jsonl,
+and what stands there is not run again.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from _common import machine, spread
+from _peers import append
+
+import momos_zoo  # noqa: F401
+from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
+from momos_compress.checkpoint import from_state_dict
+from momos_compress.finetune.modules import MosaicNetwork
+from momos_compress.finetune.run import Data, finetune
+from momos_compress.finetune.settings import FinetuneSettings
+
+NETWORK = "resnet20_cifar10_jpeg"
+Row = dict[str, Any]
+RATES = ((400, 5.1), (340, 7.0), (256, 14.0))
+"""Pairs of k and rate weight: about 20, 25 and 35 times smaller."""
+SIZES, CAPACITIES = (2, 4, 8), (0.005, 0.01, 0.05, 0.1)
+STEPS = 20
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def trained(
+    options: argparse.Namespace, settings: FinetuneSettings, compression: Settings, name: str
+) -> dict[str, Any]:
+    """One run in a directory of its own; its report, less what is not of interest."""
+    data = Path(options.data)
+    where = Data(str(data / "cifar10-train.tar"), settings.validation, str(data / "cifar10-test.tar"))
+    checkpoint = open_checkpoint(str(data / f"{NETWORK}.safetensors"))
+    directory = Path(options.output) / "runs" / name
+    report = finetune(checkpoint, where, settings, directory, compression=compression, resume=True).to_json()
+    test, validation = report["test"], report["validation"]
+    return {
+        "ratio": report["ratio"],
+        "file_bytes": report["file_bytes"],
+        "before": test.get("before", {}).get("top1"),
+        "after": test["after"]["top1"],
+        "validation": validation["after"]["top1"],
+        "teacher": test["teacher"]["top1"],
+        "best_epoch": report["best_epoch"],
+        "seconds": report["seconds"],
+    }
+
+
+def run_once(
+    options: argparse.Namespace, key: dict[str, Any], settings: FinetuneSettings, compression: Settings
+) -> Any:
+    path = Path(options.output) / "finetune.jsonl"
+    for row in rows_of(path):
+        if {name: row.get(name) for name in key} == key:
+            return row
+    name = "-".join(str(value).replace("/", "_") for value in key.values())
+    row = {**key, **trained(options, settings, compression, name)}
+    append(path, row)
+    return row
+
+
+def targets(options: argparse.Namespace) -> None:
+    for seed in options.seeds:
+        for k, rate_weight in RATES:
+            if options.only and k not in options.only:
+                continue
+            key = {"table": "targets", "k": k, "rate_weight": rate_weight, "epochs": options.epochs, "seed": seed}
+            settings = FinetuneSettings(epochs=options.epochs, seed=seed, workers=options.workers)
+            run_once(options, key, settings, Settings(k=k, rate_weight=rate_weight, seed=seed))
+
+
+def against(options: argparse.Namespace) -> None:
+    for s in SIZES:
+        for c in CAPACITIES:
+            best = None
+            for seed in options.seeds:
+                shared = {"table": "against", "s": s, "c": c, "epochs": options.epochs, "seed": seed}
+                ours = FinetuneSettings(epochs=options.epochs, seed=seed, workers=options.workers)
+                run_once(options, {**shared, "way": "codebook"}, ours, Settings(s=s, c=c, seed=seed))
+                rates = options.learning_rates if best is None else [best]
+                found = {}
+                for rate in rates:
+                    paper = FinetuneSettings(
+                        mode="paper", epochs=options.epochs, seed=seed, learning_rate=rate, workers=options.workers
+                    )
+                    key = {**shared, "way": "paper", "learning_rate": rate}
+                    found[rate] = run_once(options, key, paper, Settings(s=s, c=c, seed=seed))["validation"]
+                best = max(found, key=lambda rate: found[rate])
+
+
+def step(options: argparse.Namespace) -> None:
+    """Forward and backward of one batch, dense and as a mosaic, in turn."""
+    print(machine())
+    for name in options.model:
+        dense = timm.create_model(name).train()
+        size = dense.pretrained_cfg["input_size"] if name.startswith("cifar") else (3, 224, 224)
+        batch = torch.randn(options.batch_size, *size)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "x.momos.safetensors"
+            checkpoint = open_checkpoint(name, pretrained=False)
+            compress(checkpoint, Settings(k=options.k, calibrate="none", bdm=False), path)
+            network = MosaicNetwork(load_model(path), MomosFile(path))
+            model = network.model.train()
+        times: dict[str, list[float]] = {"dense": [], "mosaic": []}
+        for number in range(STEPS + 2):
+            for kind, net in (("dense", dense), ("mosaic", model)):
+                start = time.perf_counter()
+                net(batch).square().mean().backward()
+                net.zero_grad()
+                if number >= 2:
+                    times[kind].append(time.perf_counter() - start)
+        ratios = [own / other for own, other in zip(times["mosaic"], times["dense"], strict=True)]
+        values = sum(info.values for info in from_state_dict(dense.state_dict()).infos)
+        print(f"{name}, {values:,} values, batch {options.batch_size}, k {options.k}: dense {spread(times['dense'])} s")
+        print(f"  mosaic over dense: {spread(ratios)}")
+
+
+def report(options: argparse.Namespace) -> None:
+    rows = rows_of(Path(options.output) / "finetune.jsonl")
+    print("| ratio | k, rate weight | epochs | seeds | before | after |\n|---|---|---|---|---|---|")
+    for (k, weight, epochs), own in grouped(rows, "targets", ("k", "rate_weight", "epochs")).items():
+        cells = [shown(own, "ratio"), f"{k}, {weight:g}", str(epochs), str(len(own)), shown(own, "before")]
+        print(f"| {' | '.join([*cells, shown(own, 'after')])} |")
+    print("\n| s | c | epochs | seeds | ours: ratio, top-1 | paper: ratio, top-1 |\n|---|---|---|---|---|---|")
+    for (s, c, epochs), own in grouped(rows, "against", ("s", "c", "epochs")).items():
+        ours = [row for row in own if row["way"] == "codebook"]
+        paper = [row for row in own if row["way"] == "paper"]
+        if not (ours and paper):
+            continue
+        by_rate = grouped(paper, "against", ("learning_rate",))
+        paper = max(by_rate.values(), key=lambda group: (len(group), statistics.fmean(r["validation"] for r in group)))
+        figures = [f"{shown(group, 'ratio')}, {shown(group, 'after')}" for group in (ours, paper)]
+        print(f"| {s} | {c:g} | {epochs} | {len(ours)} | {' | '.join(figures)} |")
+
+
+def grouped(
+    rows: list[dict[str, Any]], table: str, keys: tuple[str, ...]
+) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["table"] == table:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return dict(sorted(groups.items()))
+
+
+def shown(rows: list[dict[str, Any]], name: str) -> str:
+    values = [row[name] for row in rows if row[name] is not None]
+    if not values:
+        return ""
+    mean, low, high = (f"{value:.2f}" for value in (statistics.fmean(values), min(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("targets", "against", "step", "report"))
+    parser.add_argument("--data")
+    parser.add_argument("-o", "--output", default="finetune-runs")
+    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--only", type=int, nargs="+")
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[0.1, 0.03, 0.01])
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--model", nargs="+", default=["cifar_resnet20", "vit_tiny_patch16_224"])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--k", type=int, default=400)
+    options = parser.parse_args()
+    {"targets": targets, "against": against, "step": step, "report": report}[options.what](options)
+
+
+if __name__ == "__main__":
+    main()
