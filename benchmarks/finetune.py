@@ -7,9 +7,9 @@
 
 `targets` compresses the ResNet-20 of --data at several rates, trains on cifar10-train.tar without its labels, and
 measures the file on cifar10-test.tar. `against` does the same at fixed s and c, by this project's way and by the
-paper's scheme, for as many epochs each; the paper's learning rate is the best of --learning-rates by validation, at the first
-seed. `step` times forward and backward of a dense network and of its mosaic in one run. Rows go to DIR/finetune.jsonl,
-and what stands there is not run again.
+paper's scheme, for as many epochs each; the paper's learning rate is the best of --learning-rates by validation at the
+first seed. `step` times forward and backward of a dense network and of its mosaic in one run. Rows go to
+DIR/finetune.jsonl, and what stands there is not run again.
 """
 
 import argparse
