@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -303,8 +302,9 @@ def test_two_processes_train_one_network(work: Path) -> None:
     assert b"--batch-size 255 is no multiple of the 2 processes" in refused.stderr
 
 
+@pytest.mark.parametrize("when", ["before validation", "after validation"])
 def test_a_loss_that_is_no_number_stops_and_what_was_kept_stays(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    when: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("digits", *FAST, "--loss", "labels", "--augment", "none", "--epochs", "3", "-o", "bad")
     real, steps = finetune_loop.Trainer.measure, 0
@@ -312,16 +312,21 @@ def test_a_loss_that_is_no_number_stops_and_what_was_kept_stays(
     def spoil(trainer: finetune_loop.Trainer, samples: Samples) -> dict[str, float]:
         nonlocal steps
         steps += 1
-        figures = real(trainer, samples)
-        if steps == 4:  # validation and test before, validation after the first epoch and the second
-            with torch.no_grad():
-                trainer.model.momos_codebook.motifs.fill_(float("nan"))
-        return figures
+        last = steps == 4  # validation and test before, validation after the first epoch and the second
+        motifs = trainer.model.momos_codebook.motifs
+        assert isinstance(motifs, torch.nn.Parameter)
+        figures = real(trainer, samples) if when == "after validation" else {}
+        with torch.no_grad():
+            motifs.mul_(float("nan") if last else 1.0)
+        return figures or real(trainer, samples)
 
     monkeypatch.setattr(finetune_loop.Trainer, "measure", spoil)
-    assert re.search(r"the loss is (nan|inf) in step 1 of epoch 3; the last good checkpoint", command.mistake(*words))
+    where = "in step 1 of epoch 3" if when == "after validation" else "on the validation samples after epoch 2"
+    assert f"the loss is nan {where}; the last good checkpoint stays" in command.mistake(*words)
     assert not Path("bad/model.momos.safetensors").exists()
-    assert torch.load("bad/model_best.pth.tar", weights_only=True)["epoch"] in (1, 2)
+    kept = torch.load("bad/last.pth.tar", weights_only=True)
+    assert kept["epoch"] == (2 if when == "after validation" else 1)
+    assert bool(torch.isfinite(kept["state_dict"]["momos_codebook.motifs"]).all()) == (kept["epoch"] == 1)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

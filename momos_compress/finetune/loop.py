@@ -85,12 +85,15 @@ class Trainer:
             start = time.perf_counter()
             self._epoch()
             extra = self.after_epoch(progress.epoch)
+            validation = self.measure(self.splits.validation)
+            if not math.isfinite(validation["loss"]):
+                raise self._diverged(validation["loss"], "on the validation samples after")
             row = {
                 "epoch": progress.epoch + 1,
                 "step": (progress.epoch + 1) * self.updates,
                 "learning_rate": self.optimiser.param_groups[0]["lr"],
                 "train_loss": _mean(*processes.sum(progress.loss_sum, progress.seen)),
-                **{f"validation_{name}": value for name, value in self.measure(self.splits.validation).items()},
+                **{f"validation_{name}": value for name, value in validation.items()},
                 **extra,
                 "seconds": progress.seconds + time.perf_counter() - start,
             }
@@ -124,10 +127,7 @@ class Trainer:
                 loss = self.task(self.kind.prepare(batch), targets.to(self.device))["loss"]
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise MomosError(
-                    f"the loss is {value} in step {progress.batch // share + 1} of epoch {progress.epoch + 1}; the "
-                    f"last good checkpoint stays in {str(self.directory)!r}: lower the learning rate"
-                )
+                raise self._diverged(value, f"in step {progress.batch // share + 1} of")
             (loss / share).backward()
             waiting += 1
             progress.batch += 1
@@ -144,6 +144,13 @@ class Trainer:
                     self._save()
             self.tell(f"epoch {progress.epoch + 1} of {settings.epochs}", len(targets), len(self.views))
         progress.seconds = before
+
+    def _diverged(self, loss: float, where: str) -> MomosError:
+        epoch = self.checkpoints.progress.epoch + 1
+        return MomosError(
+            f"the loss is {loss} {where} epoch {epoch}; the last good checkpoint stays in {str(self.directory)!r}: lower "
+            "the learning rate"
+        )
 
     def _save(self) -> None:
         progress = self.checkpoints.progress
