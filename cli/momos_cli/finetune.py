@@ -76,6 +76,11 @@ def finetune(
     complexity: Annotated[bool, Flag, Parameter(help="Measure the weights' BDM after every epoch.")] = (
         DEFAULTS.complexity
     ),
+    topology: Annotated[
+        str | None,
+        Parameter(help="Mode paper: keep blocks at zero but for a random, regular or banded pattern of them."),
+    ] = DEFAULTS.topology,
+    density: Annotated[float, Parameter(help="Share of blocks that a topology leaves.")] = DEFAULTS.density,
     tracker: Annotated[str | None, Parameter(help="Tell metrics to tensorboard or wandb as well.")] = DEFAULTS.tracker,
     c: Annotated[float | None, Parameter(help="As for compress, which runs first on a dense model.")] = None,
     k: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
@@ -114,6 +119,8 @@ def finetune(
         workers=workers,
         save_every=save_every,
         complexity=complexity,
+        topology=topology,
+        density=density,
         tracker=tracker,
         seed=seed,
         device=device,

@@ -148,8 +148,8 @@ class Trainer:
     def _diverged(self, loss: float, where: str) -> MomosError:
         epoch = self.checkpoints.progress.epoch + 1
         return MomosError(
-            f"the loss is {loss} {where} epoch {epoch}; the last good checkpoint stays in {str(self.directory)!r}: lower "
-            "the learning rate"
+            f"the loss is {loss} {where} epoch {epoch}; the last good checkpoint stays in {str(self.directory)!r}: "
+            "lower the learning rate"
         )
 
     def _save(self) -> None:

@@ -30,11 +30,13 @@ from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.samples import Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.finetune.start import compress_start
+from momos_compress.finetune.topologies import masks
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
 from momos_compress.reader import MomosFile
 from momos_compress.settings import Settings
+from momos_compress.topology import layer_topology
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
@@ -108,6 +110,7 @@ class _Run:
             protocol="paper" if self.paper else compression.protocol,
         )  # fmt: skip
         self.asked = dataclasses.asdict(self.compression)
+        self.topology: dict[str, Any] | None = None
 
     def _file(self) -> MomosFile:
         assert isinstance(self.source, MomosFile)
@@ -203,6 +206,7 @@ class _Run:
         groups = [{"params": list(model.parameters()), "lr": settings.learning_rate}]
         task = objective(model, self.teacher, settings, self.loss, self.device)
         trainer = self._trainer(task, model, groups, self._identity(*checkpoint.files))
+        self._fix_topology(model, trainer.optimiser)
 
         def after(epoch: int) -> dict[str, float]:
             figures = dict(project_network(checkpoint, model, self.compression, epoch))
@@ -249,6 +253,26 @@ class _Run:
             tell=self.tell,
         )
 
+    def _fix_topology(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """Keep the blocks outside the topology at zero, from before the first step on."""
+        settings = self.settings
+        if settings.topology is None:
+            return
+        weights = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        found, dense = masks(shapes, settings.topology, settings.density, self.compression.s, settings.seed)
+        layers = [layer_topology(mask.float(), name=name, s=self.compression.s) for name, mask in found.items()]
+        self.topology = {"dense": list(dense), "layers": [dataclasses.asdict(layer) for layer in layers]}
+        kept = [(weights[name], mask.to(weights[name])) for name, mask in found.items()]
+
+        def mask(*step: object) -> None:
+            with torch.no_grad():
+                for weight, values in kept:
+                    weight.mul_(values)
+
+        mask()
+        optimiser.register_step_post_hook(mask)
+
     def _complexity(self, weights: Iterable[torch.Tensor]) -> dict[str, float]:
         """The paper's measure after an epoch, where it is asked for: BDM of the signs, and their entropy, in bits."""
         if not self.settings.complexity:
@@ -284,6 +308,7 @@ class _Run:
             "settings": dataclasses.asdict(self.settings),
             "compression": None if isinstance(source, MomosFile) else self.asked,
             "processes": self.processes.count,
+            "topology": self.topology,
             "data": self._data(),
             "torch": torch.__version__,
         }

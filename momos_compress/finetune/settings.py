@@ -28,7 +28,8 @@ class FinetuneSettings:
     of timm's, adam; in mode paper momentum, which is SGD with momentum 0.9. batch_norm: whether running statistics are
     used and stay, or batches' own; fixed, in mode paper running. validation: share of the samples held out, where no
     validation data are named. save_every: optimiser steps between checkpoints within an epoch, 0 for none. complexity:
-    measure weights after every epoch. tracker: tensorboard or wandb.
+    measure weights after every epoch. tracker: tensorboard or wandb. topology: random, regular or banded, with
+    ``density`` of the blocks of every weight: the others are zero from the first step on; in mode paper.
     """
 
     mode: Mode = "codebook"
@@ -52,6 +53,8 @@ class FinetuneSettings:
     workers: int = 0
     save_every: int = 200
     complexity: bool = False
+    topology: str | None = None
+    density: float = 0.1
     tracker: str | None = None
     seed: int = 0
     device: Device = "auto"
@@ -86,6 +89,12 @@ class FinetuneSettings:
             raise MomosError(f"--validation must be a share between 0 and 1 or data, not {self.validation:g}")
         if not self.weight_decay >= 0:
             raise MomosError(f"--weight-decay must not be negative, and is {self.weight_decay:g}")
+        if self.topology is not None:
+            from momos_compress.finetune.topologies import check_topology
+
+            check_topology(self.topology, self.density)
+            if self.mode != "paper":
+                raise MomosError("--topology is fixed before weights are trained: it goes with --mode paper")
         if not 0 <= self.seed < 2**63:
             raise MomosError(f"the seed must not be negative, nor 2^63 or more, and is {self.seed}")
 
