@@ -72,7 +72,18 @@ default_cfgs = generate_default_cfgs(
             "std": (0.229, 0.224, 0.225),
             "first_conv": None,
             "classifier": "head",
-        }
+        },
+        "digits_mlp.untrained": {
+            "num_classes": 10,
+            "input_size": (1, 8, 8),
+            "fixed_input_size": True,
+            "crop_pct": 1.0,
+            "interpolation": "bilinear",
+            "mean": (0.5,),
+            "std": (0.5,),
+            "first_conv": None,
+            "classifier": "head",
+        },
     }
 )
 
@@ -81,4 +92,11 @@ default_cfgs = generate_default_cfgs(
 def momos_mlp(pretrained: bool = False, **kwargs: Any) -> Mlp:
     """The paper's MLP; ``in_chans=1, img_size=28`` for MNIST and FashionMNIST."""
     model: Mlp = build_model_with_cfg(Mlp, "momos_mlp", pretrained, **kwargs)
+    return model
+
+
+@register_model
+def digits_mlp(pretrained: bool = False, **kwargs: Any) -> Mlp:
+    """The same for the embedded digits, one channel of 8 x 8: 216,586 parameters."""
+    model: Mlp = build_model_with_cfg(Mlp, "digits_mlp", pretrained, **{"in_chans": 1, "img_size": 8, **kwargs})
     return model
