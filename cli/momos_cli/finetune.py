@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from momos_cli.options import Flag, Json, Quiet, Where, Whole, open_model, print_json
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode
+from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode, Topology
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ def finetune(
     /,
     *,
     data: Annotated[
-        str | None, Parameter(help="Images to train on: folder, tar, data set. Default: the demo's own.")
+        str | None, Parameter(help="What to train on: image folder, tar, table of texts. Default: the demo's own.")
     ] = None,
     validation: Annotated[
-        str, Parameter(help="Images that the best epoch is chosen by: data, or the share of --data held out.")
+        str, Parameter(help="What the best epoch is chosen by: data, or the share of --data held out.")
     ] = f"{DEFAULTS.validation}",
-    test: Annotated[str | None, Parameter(help="Labelled images that are reported on, and decide nothing.")] = None,
+    test: Annotated[str | None, Parameter(help="Labelled data that are reported on, and decide nothing.")] = None,
     teacher: Annotated[str | None, Parameter(help="The original network of a compressed file, to learn from.")] = None,
     output: Annotated[
         str, Parameter(name=["--output", "-o"], help="Directory of the run: its file, metrics and checkpoints.")
@@ -77,7 +77,7 @@ def finetune(
         DEFAULTS.complexity
     ),
     topology: Annotated[
-        str | None,
+        Topology | None,
         Parameter(help="Mode paper: keep blocks at zero but for a random, regular or banded pattern of them."),
     ] = DEFAULTS.topology,
     density: Annotated[float, Parameter(help="Share of blocks that a topology leaves.")] = DEFAULTS.density,
@@ -87,7 +87,7 @@ def finetune(
     s: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
     rate_weight: Annotated[float | None, Parameter(help="As for compress.")] = None,
     calibrate: Annotated[
-        str | None, Parameter(help="As for compress; default: images of --data that are trained on.")
+        str | None, Parameter(help="As for compress; default: samples of --data that are trained on.")
     ] = None,
     arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
     checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
@@ -145,7 +145,9 @@ def finetune(
     if data is None and named is not None:
         data, test = named.train, test or named.data
     if data is None:
-        raise MomosError("--data is missing: images to train on, an image folder or a tar of one")
+        raise MomosError(
+            "--data is missing: what to train on, such as an image folder, a tar of one, or a table of texts"
+        )
     where = Data(data, _share(validation) or validation, test)
 
     def opened(name: str) -> "Checkpoint":

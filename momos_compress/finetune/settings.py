@@ -12,6 +12,7 @@ Mode = Literal["codebook", "paper"]
 Loss = Literal["distil", "labels", "both"]
 Augment = Literal["auto", "none", "shift", "shift-flip", "crop"]
 BatchNorm = Literal["fixed", "running"]
+Topology = Literal["random", "regular", "banded"]
 
 LABELS_SHARE = 0.5
 """Of the loss where labels and a teacher are both learnt from."""
@@ -53,7 +54,7 @@ class FinetuneSettings:
     workers: int = 0
     save_every: int = 200
     complexity: bool = False
-    topology: str | None = None
+    topology: Topology | None = None
     density: float = 0.1
     tracker: str | None = None
     seed: int = 0
@@ -72,7 +73,13 @@ class FinetuneSettings:
         return settings
 
     def _check(self) -> None:
-        for option, choices in (("mode", Mode), ("loss", Loss), ("augment", Augment), ("batch_norm", BatchNorm)):
+        for option, choices in (
+            ("mode", Mode),
+            ("loss", Loss),
+            ("augment", Augment),
+            ("batch_norm", BatchNorm),
+            ("topology", Topology),
+        ):
             value = getattr(self, option)
             if value is not None and value not in get_args(choices):
                 raise MomosError(f"unknown {_flag(option)} {value!r}; choose from {', '.join(get_args(choices))}")
@@ -90,9 +97,8 @@ class FinetuneSettings:
         if not self.weight_decay >= 0:
             raise MomosError(f"--weight-decay must not be negative, and is {self.weight_decay:g}")
         if self.topology is not None:
-            from momos_compress.finetune.topologies import check_topology
-
-            check_topology(self.topology, self.density)
+            if not 0 < self.density <= 1:
+                raise MomosError(f"--density must lie in (0, 1], not {self.density:g}: the share of blocks not zero")
             if self.mode != "paper":
                 raise MomosError("--topology is fixed before weights are trained: it goes with --mode paper")
         if not 0 <= self.seed < 2**63:

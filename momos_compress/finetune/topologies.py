@@ -6,22 +6,11 @@ that may be other than zero (arXiv 1706.05683, where accuracy follows the graph'
 
 import math
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from momos_compress.errors import MomosError
-
-Topology = Literal["random", "regular", "banded"]
-
-
-def check_topology(kind: str, density: float) -> None:
-    """MomosError for another kind, or a density out of range."""
-    if kind not in get_args(Topology):
-        raise MomosError(f"unknown --topology {kind!r}; choose from {', '.join(get_args(Topology))}")
-    if not 0 < density <= 1:
-        raise MomosError(f"--density must lie in (0, 1], not {density:g}: it is the share of blocks that are not zero")
 
 
 def pattern(kind: str, rows: int, columns: int, density: float, rng: np.random.Generator) -> np.ndarray:
