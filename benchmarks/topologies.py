@@ -58,9 +58,9 @@ def trained(options: argparse.Namespace, kind: str, seed: int) -> dict[str, Any]
 
 def correlation(rows: list[dict[str, Any]], name: str) -> str:
     """Spearman's with a 95 % bootstrap interval."""
-    if len(rows) < 4:
-        return "too few runs"
     values = np.array([[row[name], row["top1"]] for row in rows])
+    if len(rows) < 4 or not np.ptp(values, axis=0).all():
+        return "too few runs, or all alike"
     rng = np.random.default_rng(0)
     drawn = [values[rng.integers(0, len(values), len(values))] for _ in range(RESAMPLES)]
     kept = [spearmanr(*sample.T).statistic for sample in drawn if np.ptp(sample, axis=0).all()]

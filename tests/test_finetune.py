@@ -283,7 +283,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None
 def test_two_processes_train_one_network(work: Path) -> None:
     words = ["digits", *FAST, "--epochs", "2", "--augment", "none", "--save-every", "3"]
     assert start([*words, "-o", "one"]).wait(120) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "momos_cli", "finetune"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    launch += ["-m", "momos_cli", "finetune"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([*launch, *words, "-o", "two", "--json"], env=environment, capture_output=True, timeout=200)
     assert done.returncode == 0, done.stderr.decode()

@@ -34,9 +34,9 @@ from momos_compress.select import EXCLUDED
 from momos_compress.stages import Stages
 
 PASSES, LEAST_PASSES = 14, 4
-ROUNDS, LEAST_ROUNDS = 4, 2
+ROUNDS, LEAST_ROUNDS = 4, 1
 PASSES_A_ROUND, LEAST_A_ROUND = 4, 2
-PAIRS, PAIRS_A_BLOCK = 2 * 10**11, 2000
+PAIRS, PAIRS_A_BLOCK = 194 * 10**9, 2000
 """Comparisons of blocks with motifs that the passes before the first round may take, and what else a block costs in a
 pass, in such comparisons: large networks and many motifs get fewer passes."""
 SHIFT = 0.5
