@@ -57,7 +57,7 @@ Rates = Sequence[tuple[int, float]]
 """Pairs of k and rate_weight."""
 
 CURVE = ((580, 3.1), (400, 5.1), (1000, 3.3), (300, 9), (1500, 1.6))
-SENTENCES = ((400, 6), (256, 13), (256, 15), (256, 26))
+SENTENCES = ((400, 6), (256, 13), (256, 15))
 FIXED_WIDTH = ((1024, 1), (512, 1), (256, 1), (128, 1), (64, 1))
 
 TABLE: tuple[tuple[str, str, Settings, Rates], ...] = (

@@ -671,6 +671,15 @@ def test_a_signal_while_writing_leaves_everything_as_it_was(
     assert contents(work) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_code_that_was_made_from_text_gives_its_exit_code(number: signal.Signals) -> None:
+    """As while a dataclass is defined in some library's import."""
+    text = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(20)"
+    Path("program.py").write_text(f"from momos_cli.exits import guarded\nguarded(lambda: exec({text!r}))\n")
+    done = subprocess.run([sys.executable, "-m", "program"], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, b"", b"")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [3, 5, 8, 12])

@@ -29,13 +29,19 @@ def fail(message: str) -> NoReturn:
     sys.exit(MISTAKE)
 
 
+class _Interrupted(KeyboardInterrupt):
+    """A class of our own: where KeyboardInterrupt itself passes through ``exec`` of a text, as it may in the middle of
+    an import, Python ends by SIGINT whatever exit code is asked for afterwards.
+    """
+
+
 _received: list[int] = []
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     """SIGINT and SIGTERM unwind the stack, so that temporary files go."""
     _received.append(number)
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 def guarded(command: Callable[[], object]) -> None:
