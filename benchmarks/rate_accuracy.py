@@ -64,7 +64,7 @@ TABLE: tuple[tuple[str, str, Settings, Rates], ...] = (
     ("resnet20_cifar10_jpeg", "calibrated", CALIBRATED, CURVE),
     ("resnet20_cifar10_jpeg", "synthetic", FROM_STATISTICS, ((800, 2.25), (580, 3.1), (400, 5.1))),
     ("resnet20_cifar10_jpeg", "calibrated, packed", PACKED, FIXED_WIDTH),
-    ("resnet20_cifar10_jpeg", "scalar", SCALAR, ((16, 4), (12, 8), (8, 16))),
+    ("resnet20_cifar10_jpeg", "scalar", SCALAR, ((16, 4),)),
     ("resnet20_cifar10_jpeg", "data-free", DATA_FREE, ((6740, 1), (2048, 1), (674, 1))),
     ("resnet20_cifar10_jpeg", "sklearn", SKLEARN, ((2048, 1), (674, 1))),
     ("resnet20_cifar10_jpeg", "paper", PAPER, ((13480, 1), (3370, 1), (674, 1))),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import minilm_directory, run_command
+from safetensors.torch import save_file
 from test_train_cifar import generate
 
 import momos_zoo  # noqa: F401
@@ -217,6 +218,11 @@ def test_a_run_is_drawn(command: Command, capsys: pytest.CaptureFixture[str], mo
         assert words in drawn
     assert "distortion D" not in drawn
     assert Path("run/curves.png").read_bytes()[:4] == b"\x89PNG"
+    Path("begun").mkdir()
+    shutil.copy("run/run.json", "begun/run.json")
+    code, out, err = run_command(capsys, monkeypatch, "report", "begun")
+    assert (code, out) == (2, "")
+    assert "no epoch is finished" in err
     code, out, _ = run_command(capsys, monkeypatch, "report", "run", "-o", "other", "--json")
     assert json.loads(out)["epochs"] == 3
     assert Path("other/curves.svg").read_text() == drawn
@@ -366,6 +372,32 @@ def test_another_runs_directory_is_refused(command: Command) -> None:
     assert "not the record of a run" in command.mistake("digits", *FAST, "-o", "one", "--resume")
 
 
+def test_another_teacher_is_another_run(command: Command) -> None:
+    compress(open_checkpoint("digits"), Settings(k=300, calibrate="none", bdm=False), "d.momos.safetensors")
+    state = load_model("d.momos.safetensors").state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, "other.safetensors")
+    words = ("d.momos.safetensors", "--data", "digits-train", "--batch-size", "256", "-o", "run")
+    command(*words, "--teacher", "digits")
+    other = command.mistake(*words, "--teacher", "other.safetensors", "--arch", "digits_resnet8", "--resume")
+    assert "holds another run" in other
+    shape = ("--no-pretrained", "--mode", "paper", "--data", "digits-train", "--c", "0.1", "-o", "paper")
+    command("digits_resnet8", *shape)
+    assert "holds another run" in command.mistake("digits_mlp", *shape, "--resume")
+
+
+def test_a_run_that_goes_on_may_measure_more(command: Command) -> None:
+    words = ("digits", *FAST, "--epochs", "2", "-o", "run")
+    command(*words)
+    last = torch.load("run/last.pth.tar", weights_only=True)
+    last["progress"]["epoch"] = 1  # as if it had been killed before its second epoch was kept
+    torch.save(last, "run/last.pth.tar")
+    command(*words, "--complexity", "--resume")
+    with Path("run/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert rows[0]["bdm"] == "" != rows[1]["bdm"]
+
+
 def test_a_finished_run_is_told_again(command: Command) -> None:
     first = command("digits", *FAST, "-o", "run")
     again = command("digits", *FAST, "-o", "run", "--resume")
@@ -380,7 +412,7 @@ def test_a_finished_run_is_told_again(command: Command) -> None:
         (["resnet18", "--no-pretrained"], "--data is missing"),
         (["digits", "--teacher", "digits"], "--teacher is for a compressed file"),
         (["digits", "--data", "digits-train", "--test", "digits-train"], "are the same data"),
-        (["digits", "--optimiser", "nothing"], "unknown --optimiser 'nothing'"),
+        (["digits", "--optimiser", "nothing"], "--optimiser 'nothing' cannot be had"),
         (["nothing", "--data", "digits-train"], "no timm model, file or directory"),
         (["d.momos.safetensors", "--data", "digits-train", "--c", "0.1"], "is compressed already"),
         (["d.momos.safetensors", "--data", "digits-train", "--loss", "distil"], "--loss distil needs the original"),

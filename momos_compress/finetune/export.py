@@ -10,12 +10,11 @@ import torch
 from momos_compress.assembly import stored_tensors
 from momos_compress.calibration.layers import own_names
 from momos_compress.checkpoint import Checkpoint, TensorInfo, Tensors
-from momos_compress.codebook import decode_codebook, quantise_codebook
+from momos_compress.codebook import quantise_codebook
 from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.mosaic import MosaicBuilder
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
-from momos_compress.scales import scale_values
 from momos_compress.select import Selection
 from momos_compress.settings import Settings
 from momos_compress.writer import write_container
@@ -52,19 +51,16 @@ def write_tuned(
     file, recipe = network.file, network.file.recipe
     motifs = network.codebook.values().detach().cpu().numpy()
     stored, step = quantise_codebook(motifs, network.codebook.dtype)
-    decoded, codes = decode_codebook(stored, step), network.stored_codes()
+    codes = network.stored_codes()
     builder, energy = MosaicBuilder(recipe.k, spool_directory=path.parent), 0.0
     for name, tensor in recipe.tensors.items():
-        indices = file.indices(name)
-        blocks = decoded[indices.long()]
-        if tensor.scaled:
-            blocks.view(len(codes[name]), -1).mul_(scale_values(codes[name])[:, None])
-        weight = tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).double()
+        # What the network computes with is what the file will decode to, but for the tensor's own dtype.
+        weight = network.weight(name).cpu().to(tensor.dtype).double()
         original = reference(name).double()
         energy += float(original.square().sum())
         error = float((weight - original).square().sum())
         info = TensorInfo(name, tensor.shape, tensor.dtype)
-        builder.add(info, indices.numpy(), error, tensor.layout, codes.get(name))
+        builder.add(info, file.indices(name).numpy(), error, tensor.layout, codes.get(name))
     mosaic = builder.finish(stored, step, keep_unused=True, energy=energy, sampled_blocks=0)
     checkpoint = checkpoint_of(file)
     own = own_names(network.model, (info.name for info in checkpoint.tensors.infos if info.name not in recipe.tensors))

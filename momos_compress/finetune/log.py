@@ -33,11 +33,15 @@ class Log:
     def add(self, row: Mapping[str, Any]) -> None:
         """One more epoch."""
         self.rows.append(dict(row))
+        # A run that goes on may measure more, or less, than before.
+        names = dict.fromkeys(name for row in self.rows for name in row)
         with atomic_writer(self.path) as file:
-            file.write(csv_bytes(self.rows))
+            file.write(csv_bytes([{name: row.get(name) for name in names} for row in self.rows]))
 
 
 def _number(text: str) -> Any:
+    if not text:
+        return None
     try:
         return int(text)
     except ValueError:

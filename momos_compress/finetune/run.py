@@ -17,7 +17,7 @@ from momos_compress.bdm import bdm_and_entropy
 from momos_compress.bits import sign_histogram
 from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.ctm import string_complexities
-from momos_compress.errors import MomosError
+from momos_compress.errors import MomosError, one_line
 from momos_compress.finetune.export import write_tuned
 from momos_compress.finetune.kinds import check_alike, kind_of
 from momos_compress.finetune.log import read_record, write_record
@@ -30,13 +30,12 @@ from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.samples import Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.finetune.start import compress_start
-from momos_compress.finetune.topologies import masks
+from momos_compress.finetune.topologies import fix
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
 from momos_compress.reader import MomosFile
 from momos_compress.settings import Settings
-from momos_compress.topology import layer_topology
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
@@ -48,7 +47,7 @@ INCIDENTAL = ("workers", "save_every", "device", "complexity", "tracker")
 
 @dataclass(frozen=True)
 class Data:
-    """Where the images of a run are. validation: data, or the share of train that is held out."""
+    """Where the samples of a run are. validation: data, or the share of train that is held out."""
 
     train: str
     validation: str | float
@@ -68,7 +67,7 @@ def finetune(
 ) -> FinetuneReport:
     """Train a network under the mosaic constraint and write it to ``directory``.
 
-    source: a dense checkpoint, which is compressed first with ``compression`` on images of the training set and then
+    source: a dense checkpoint, which is compressed first with ``compression`` on samples of the training set and then
     serves as the teacher; or a compressed file. teacher: the original network of a file. resume: go on with the run
     that is in the directory, if one is. Raises MomosError where anything does not fit; what was kept stays.
     """
@@ -101,7 +100,8 @@ class _Run:
         self.teacher = None if original is None else model_of(original, device=self.device)
         self.loss = chosen_loss(settings, teacher=self.teacher is not None)
         like = self.teacher if self.teacher is not None else load_model(self._file().path)
-        self.kind = kind_of(like, self.device, None if original is None else original.source)
+        # A tokenizer may lie beside a compressed file as beside a dense one.
+        self.kind = kind_of(like, self.device, str(self._file().path) if original is None else original.source)
         self.splits = open_splits(
             self.kind, data.train, data.validation, data.test, seed=settings.seed, labels=self.loss != "distil"
         )
@@ -206,7 +206,9 @@ class _Run:
         groups = [{"params": list(model.parameters()), "lr": settings.learning_rate}]
         task = objective(model, self.teacher, settings, self.loss, self.device)
         trainer = self._trainer(task, model, groups, self._identity(*checkpoint.files))
-        self._fix_topology(model, trainer.optimiser)
+        if settings.topology is not None:
+            s = self.compression.s
+            self.topology = fix(model, trainer.optimiser, settings.topology, settings.density, s, settings.seed)
 
         def after(epoch: int) -> dict[str, float]:
             figures = dict(project_network(checkpoint, model, self.compression, epoch))
@@ -235,8 +237,11 @@ class _Run:
                 weight_decay=settings.weight_decay,
                 **extra,
             )
-        except (AssertionError, ValueError) as error:
-            raise MomosError(f"unknown --optimiser {settings.optimiser!r}: a name of timm's, such as adam") from error
+        except Exception as error:  # timm's optimisers raise what they like where they, or a package, are not there
+            raise MomosError(
+                f"--optimiser {settings.optimiser!r} cannot be had ({one_line(error, 120)}); name one of timm's, such "
+                "as adam"
+            ) from error
         # Against a teacher, how far outputs are from its own says more than how many of few images come out right.
         criterion: Literal["loss", "top1"] = "loss" if self.loss == "distil" else "top1"
         return Trainer(
@@ -252,26 +257,6 @@ class _Run:
             processes=self.processes,
             tell=self.tell,
         )
-
-    def _fix_topology(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Keep the blocks outside the topology at zero, from before the first step on."""
-        settings = self.settings
-        if settings.topology is None:
-            return
-        weights = {name: p for name, p in model.named_parameters() if p.ndim > 1}
-        shapes = {name: weight.shape for name, weight in weights.items()}
-        found, dense = masks(shapes, settings.topology, settings.density, self.compression.s, settings.seed)
-        layers = [layer_topology(mask.float(), name=name, s=self.compression.s) for name, mask in found.items()]
-        self.topology = {"dense": list(dense), "layers": [dataclasses.asdict(layer) for layer in layers]}
-        kept = [(weights[name], mask.to(weights[name])) for name, mask in found.items()]
-
-        def mask(*step: object) -> None:
-            with torch.no_grad():
-                for weight, values in kept:
-                    weight.mul_(values)
-
-        mask()
-        optimiser.register_step_post_hook(mask)
 
     def _complexity(self, weights: Iterable[torch.Tensor]) -> dict[str, float]:
         """The paper's measure after an epoch, where it is asked for: BDM of the signs, and their entropy, in bits."""
@@ -289,6 +274,7 @@ class _Run:
         parts = {
             "settings": {name: value for name, value in settings.items() if name not in INCIDENTAL},
             "files": [file["sha256"] for file in describe_files(files)],
+            "original": None if self.dense is None else _named(self.dense),
             "data": self._data(),
             "loss": self.loss,
             "compression": None if isinstance(self.source, MomosFile) else self.asked,
@@ -360,3 +346,12 @@ class _Run:
             resumed=resumed,
             seconds=seconds,
         )
+
+
+def _named(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a network is, wherever it lies: its architecture and its files."""
+    architecture = checkpoint.architecture
+    return {
+        "architecture": None if architecture is None else architecture.to_json(),
+        "files": [file["sha256"] for file in describe_files(checkpoint.files)],
+    }

@@ -4,13 +4,17 @@ A weight (rows, columns) is a bipartite graph of its rows and of its column bloc
 that may be other than zero (arXiv 1706.05683, where accuracy follows the graph's spectral gap rather than its density).
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from momos_compress.errors import MomosError
+from momos_compress.topology import layer_topology
 
 
 def pattern(kind: str, rows: int, columns: int, density: float, rng: np.random.Generator) -> np.ndarray:
@@ -60,3 +64,25 @@ def masks(
     if not found:
         raise MomosError(f"no weight has rows of whole blocks of s = {s}; choose another --s")
     return found, tuple(dense)
+
+
+def fix(
+    model: nn.Module, optimiser: torch.optim.Optimizer, kind: str, density: float, s: int, seed: int
+) -> dict[str, Any]:
+    """Keep the blocks outside a topology at zero from now on, after every step of the optimiser too.
+
+    Returns the record of it: the figures of each layer's graph (see ``layer_topology``), and the weights left dense.
+    """
+    weights = {name: weight for name, weight in model.named_parameters() if weight.ndim > 1}
+    found, dense = masks({name: weight.shape for name, weight in weights.items()}, kind, density, s, seed)
+    kept = [(weights[name], mask.to(weights[name])) for name, mask in found.items()]
+
+    def mask(*step: object) -> None:
+        with torch.no_grad():
+            for weight, values in kept:
+                weight.mul_(values)
+
+    mask()
+    optimiser.register_step_post_hook(mask)
+    layers = [layer_topology(values.float(), name=name, s=s) for name, values in found.items()]
+    return {"dense": list(dense), "layers": [dataclasses.asdict(layer) for layer in layers]}

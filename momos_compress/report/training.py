@@ -18,7 +18,7 @@ class TrainingFigures:
 
 def is_run(directory: Path) -> bool:
     """Whether ``finetune`` wrote this directory."""
-    return (directory / RECORD).is_file() and (directory / METRICS).is_file()
+    return (directory / RECORD).is_file()
 
 
 def write_training_figures(directory: Path, output: Path | None = None) -> TrainingFigures:
