@@ -256,6 +256,16 @@ def test_how_many_samples_fit_goes_by_the_largest_layer(monkeypatch: pytest.Monk
     assert samples_at_once(model, torch.randn(2, 3, 8, 8)) == 10
     monkeypatch.setattr(repair_module, "BATCH_VALUES", 1)
     assert samples_at_once(model, torch.randn(2, 3, 8, 8)) == 1
+    # A backward pass wants what every layer gave, not the largest alone.
+    outputs = [out.numel() for out in layer_outputs(model, torch.randn(1, 3, 8, 8))]
+    assert len(outputs) == len(model)
+    monkeypatch.setattr(repair_module, "TRAINED_VALUES", 5 * sum(outputs))
+    assert samples_at_once(model, torch.randn(2, 3, 8, 8), trained=True) == 5
+    assert samples_at_once(nn.Sequential(model), torch.randn(2, 3, 8, 8), trained=True) == 5
+
+
+def layer_outputs(model: nn.Sequential, x: torch.Tensor) -> list[torch.Tensor]:
+    return [x := layer(x) for layer in model]
 
 
 # Tuning
@@ -321,6 +331,41 @@ def test_tuning_leaves_out_what_outputs_do_not_depend_on() -> None:
     other, batches = coarse(model), [torch.randn(16, 4)]
     assert tune(model, other, ["spare.bias"], batches, epochs=1, seed=0, device="cpu") == []
     assert tune(model, other, ["spare.bias", "used.bias"], batches, epochs=2, seed=0, device="cpu") == ["used.bias"]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 8])
+def test_pieces_of_a_batch_tune_as_the_whole_does(at_once: int) -> None:
+    model, batches = convolutions(), batches_of()
+    whole = coarse(model)
+    pieces = copy.deepcopy(whole)
+    tune(model, whole, small(model), batches, epochs=2, seed=0, device="cpu")
+    tune(model, pieces, small(model), batches, epochs=2, seed=0, device="cpu", at_once=at_once)
+    for name in small(model):
+        assert torch.allclose(whole.get_parameter(name), pieces.get_parameter(name), atol=1e-5), name
+
+
+def test_pieces_of_masked_tokens_weigh_what_they_hold() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(9, 6)
+            self.bias = nn.Parameter(torch.randn(6))
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.table(input_ids) + self.bias
+            return out
+
+    model = Hidden().eval()
+    other = coarse(model)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]])
+    batch: Inputs = {"input_ids": torch.randint(0, 9, (5, 4)), "attention_mask": mask}
+    found = []
+    for at_once in (None, 2):
+        tuned = copy.deepcopy(other)
+        tune(model, tuned, ["bias"], [batch], epochs=4, seed=0, device="cpu", at_once=at_once)
+        found.append(tuned.bias.detach())
+    assert torch.allclose(*found, atol=1e-6)
+    assert not torch.equal(found[0], other.bias)
 
 
 def test_tuning_is_seeded() -> None:

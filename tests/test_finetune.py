@@ -185,6 +185,26 @@ def test_the_papers_scheme_projects_after_each_epoch(command: Command) -> None:
     assert report["test"]["after"]["top1"] == evaluate(load_model(file.path), "digits").top1  # type: ignore[index]
 
 
+def test_weights_that_are_rounded_in_every_pass(command: Command) -> None:
+    words = ("digits", "--mode", "paper", "--c", "0.05", "--epochs", "2", "--q", "3")
+    report = command(*words, "-o", "run")
+    file, plain = MomosFile("run/model.momos.safetensors"), command(*words[:-2], "-o", "plain")
+    for name, tensor in file.recipe.tensors.items():
+        levels = file.get(name).unique()
+        if len(tensor.shape) > 1:
+            # Seven, evenly spaced about zero: -3 to 3 steps.
+            steps = levels / levels.abs().max() * 3
+            assert 1 < len(levels) <= 7
+            assert torch.allclose(steps, steps.round(), atol=1e-3)
+    assert file.recipe.k <= MomosFile("plain/model.momos.safetensors").recipe.k
+    assert report["test"]["after"]["top1"] == evaluate(load_model(file.path), "digits").top1  # type: ignore[index]
+    assert report["test"]["after"] != plain["test"]["after"]  # type: ignore[index]
+    state = torch.load("run/model_best.pth.tar", weights_only=True)["state_dict"]
+    free = [value for name, value in state.items() if name.endswith(".original")]
+    assert max(len(value.unique()) for value in free) > 7
+    command(*words, "-o", "run", "--resume")
+
+
 # What is told
 
 

@@ -149,6 +149,9 @@ def test_what_auto_stands_for() -> None:
         ({"mode": "other"}, "unknown --mode 'other'; choose from codebook, paper"),
         ({"loss": "other"}, "unknown --loss"),
         ({"seed": -1}, "the seed must not be negative"),
+        ({"mode": "paper", "q": 1}, "--q must lie between 2 and 32 bits"),
+        ({"mode": "paper", "q": 33}, "--q must lie between 2 and 32 bits"),
+        ({"q": 8}, "--q rounds weights that train freely: it goes with --mode paper"),
         ({"save_every": -1}, "--save-every must be at least 0"),
     ],
 )

@@ -15,6 +15,7 @@ from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.finetune.export import checkpoint_of, write_tuned
 from momos_compress.finetune.modules import Codebook, MosaicNetwork
+from momos_compress.finetune.quantised import FakeQuantised, fake_quantise
 from momos_compress.scales import scale_values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -208,3 +209,37 @@ def test_a_mosaic_of_another_network_is_refused(file: MomosFile) -> None:
         MosaicNetwork(timm.create_model("test_efficientnet"), file)
     with pytest.raises(MomosError, match=r"head\.weight is \[5, \d+\] there and \[7, \d+\] in the network"):
         MosaicNetwork(timm.create_model("test_vit", num_classes=7), file)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_fake_quantisation(bits: int) -> None:
+    weight = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    top = 2 ** (bits - 1) - 1
+    rounded = FakeQuantised(bits)(weight)
+    step = float(weight.detach().abs().max()) / top
+    assert torch.allclose(rounded, (weight / step).round() * step, atol=1e-6)
+    assert float((rounded - weight).abs().max()) <= step / 2 * 1.001
+    assert len(rounded.unique()) <= 2 * top + 1
+    given = torch.arange(30.0).view(6, 5)
+    (rounded * given).sum().backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, given)
+    assert torch.equal(FakeQuantised(bits)(torch.zeros(3, 2)), torch.zeros(3, 2))
+
+
+def test_tied_weights_are_rounded_once_and_stay_tied() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(7, 4), nn.Linear(4, 7)
+            self.head.weight = self.table.weight
+
+    model = Tied()
+    free, before = model.head.weight, len(list(model.parameters()))
+    fake_quantise(model, 3)
+    assert len(list(model.parameters())) == before
+    assert torch.equal(model.head.weight, model.table.weight)
+    assert len(model.head.weight.unique()) <= 7
+    assert any(parameter is free for parameter in model.parameters())
+    assert model.head.bias.ndim == 1
+    assert not hasattr(model.head, "parametrizations") or "bias" not in model.head.parametrizations

@@ -50,6 +50,15 @@ def batch_length(inputs: Inputs) -> int:
     return len(next(iter(inputs.values()))) if isinstance(inputs, dict) else len(inputs)
 
 
+def split(inputs: Inputs, count: int | None) -> list[Inputs]:
+    """A batch in pieces of at most ``count`` samples, in order; whole where that is None."""
+    length = batch_length(inputs)
+    parts = [slice(start, start + (count or length)) for start in range(0, length, count or length)]
+    if not isinstance(inputs, dict):
+        return [inputs[part] for part in parts]
+    return [{name: tensor[part] for name, tensor in inputs.items()} for part in parts]
+
+
 def attention_mask(inputs: Inputs) -> torch.Tensor | None:
     """Which tokens of a batch are real (n, t), where it says so: those that only fill it say nothing."""
     return inputs.get("attention_mask") if isinstance(inputs, dict) else None

@@ -22,6 +22,8 @@ CONSTANT = 1e-12
 RUNNING = ("running_mean", "running_var")
 BATCH_VALUES = 2**25
 """Values of a layer's inputs held at a time: 128 MiB."""
+TRAINED_VALUES = 2**28
+"""Values of all layers' outputs held for a backward pass: 1 GiB, less where layers work in place."""
 
 
 def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -33,14 +35,18 @@ def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return found
 
 
-def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
-    """How many samples fit ``BATCH_VALUES`` in the network's largest layer; inputs: a few samples."""
-    largest, length = 1, 1
+def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) -> int:
+    """How many samples fit ``BATCH_VALUES`` in the network's largest layer; inputs: a few samples.
+
+    trained: how many fit ``TRAINED_VALUES`` in all its layers, as a backward pass wants them.
+    """
+    largest, every, length = 1, 0, 1
 
     def see(module: nn.Module, args: Any, out: Any) -> None:
-        nonlocal largest
+        nonlocal largest, every
         if isinstance(out, torch.Tensor):
             largest = max(largest, out.numel())
+            every += 0 if any(module.children()) else out.numel()
 
     with ExitStack() as stack:
         for module in model.modules():
@@ -48,7 +54,7 @@ def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
         with torch.inference_mode():
             out = forward(model, inputs)
         length = len(out)
-    return max(1, BATCH_VALUES * length // largest)
+    return max(1, TRAINED_VALUES * length // max(1, every) if trained else BATCH_VALUES * length // largest)
 
 
 def repairable(

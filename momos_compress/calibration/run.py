@@ -102,6 +102,7 @@ class _Run:
         few = to_device(next(iter(data.batches(2))), self.device)
         self.most_samples = samples_at_once(model, few)
         self.at_once = min(64, self.most_samples)
+        self.trained_at_once = samples_at_once(model, few, trained=True)
         self.beside = _changeable(model, work)
         self.fixed = set(model.state_dict()) - self.beside
         self.centred = repairable(model, self.layers, few, fixed=self.fixed)
@@ -320,6 +321,7 @@ class _Run:
             epochs=epochs,
             seed=self.settings.seed,
             device=self.device,
+            at_once=self.trained_at_once,
             progress=lambda done: self.tell("tune", done, count),
         )
         return set(tuned)

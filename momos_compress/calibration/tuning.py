@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, to_device
+from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, split, to_device
 
 LEARNING_RATE = 1e-3
 SHIFT_SHARE = 10
@@ -29,11 +29,24 @@ def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | No
             log_target=True,
             reduction="batchmean",
         )
-    error, energy = (out - target).square(), target.square()
-    if mask is not None and mask.shape == out.shape[: mask.ndim]:
-        real = mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
-        error, energy = error * real, energy * real
-    return error.sum() / energy.sum().clamp(min=1e-12)
+    error = (out - target).square()
+    real = _real(out, mask)
+    return (error if real is None else error * real).sum() / output_weight(target, mask)
+
+
+def output_weight(target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """What ``output_loss`` is a mean over, a scalar: samples, or the energy of the original's outputs."""
+    if target.ndim == 2 and target.shape[1] > 1:
+        return target.new_tensor(len(target))
+    energy = target.square()
+    real = _real(target, mask)
+    return (energy if real is None else energy * real).sum().clamp(min=1e-12)
+
+
+def _real(out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    if mask is None or mask.shape != out.shape[: mask.ndim]:
+        return None
+    return mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
 
 
 def varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -60,12 +73,14 @@ def tune(
     epochs: int,
     seed: int,
     device: str,
+    at_once: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
     """Train the parameters named ``kept`` of ``compressed`` in place; returns the names of those that changed.
 
     Adam with a cosine schedule; batch norms keep their running statistics. A loss that is not lower afterwards on the
-    same inputs undoes it all.
+    same inputs undoes it all. at_once: samples that a backward pass may hold, for memory's sake; a batch of
+    more goes in pieces whose gradients add up to its own.
     """
     parameters = dict(compressed.named_parameters(remove_duplicate=False))
     chosen = [name for name in kept if name in parameters]
@@ -89,12 +104,16 @@ def tune(
                 inputs = varied(inputs, generator)
                 with torch.no_grad():
                     target = forward(original, inputs)
-            out = forward(compressed, inputs)
-            loss = output_loss(out, target.clone().to(device), attention_mask(inputs))
-            if not loss.requires_grad:  # the outputs depend on none of them
-                return []
+            target = target.clone().to(device)
+            whole = output_weight(target, attention_mask(inputs))
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            for piece, wanted in zip(split(inputs, at_once), split(target, at_once), strict=True):
+                assert isinstance(wanted, torch.Tensor)
+                mask = attention_mask(piece)
+                loss = output_loss(forward(compressed, piece), wanted, mask) * (output_weight(wanted, mask) / whole)
+                if not loss.requires_grad:  # the outputs depend on none of them
+                    return []
+                loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             progress(batch_length(batches[i]))

@@ -1,6 +1,6 @@
 """The paper's scheme (arXiv 2602.14896): weights train freely, and are projected onto motifs after each epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,48 +10,64 @@ from torch import nn
 from momos_compress.blocks import FLAT, iter_blocks
 from momos_compress.calibration.layers import own_names
 from momos_compress.checkpoint import Checkpoint
+from momos_compress.finetune.quantised import fake_quantise
+from momos_compress.finetune.settings import FULL
 from momos_compress.mosaic import Mosaic, MosaicBuilder
 from momos_compress.pipeline import fit_checkpoint
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
 
 
-def of_network(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
-    """The checkpoint with what its network holds now in place of its own values."""
-    state = model.state_dict(keep_vars=True)
-    own = own_names(model, [info.name for info in checkpoint.tensors.infos])
+class FreeNetwork:
+    """A network whose weights train freely. model: changed in place. q: bits that weights are rounded to in a pass."""
 
-    def read(name: str) -> torch.Tensor:
-        if name not in own:
-            return checkpoint.read(name)
-        held: torch.Tensor = state[own[name]]
-        return held.detach().cpu()
+    def __init__(self, checkpoint: Checkpoint, model: nn.Module, q: int = FULL) -> None:
+        self.model, self._checkpoint = model, checkpoint
+        self._own = own_names(model, [info.name for info in checkpoint.tensors.infos])
+        parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._free = {name: parameters[own] for name, own in self._own.items() if own in parameters}
+        if q < FULL:
+            fake_quantise(model, q)
 
-    return replace(checkpoint, tensors=replace(checkpoint.tensors, read=read))
+    def free(self) -> Checkpoint:
+        """The checkpoint with the parameters as they train, before any rounding."""
+        return self._with(lambda name: self._free[name] if name in self._free else self._held(name))
 
+    def computed(self) -> Checkpoint:
+        """The checkpoint with what the network computes with."""
+        return self._with(self._held)
 
-def project_network(checkpoint: Checkpoint, model: nn.Module, settings: Settings, epoch: int) -> Mapping[str, float]:
-    """Project the network's weights in place, onto motifs drawn anew; returns what the paper follows over epochs.
+    def project(self, settings: Settings, epoch: int) -> Mapping[str, float]:
+        """Project the weights in place, onto motifs drawn anew; returns what the paper follows over epochs.
 
-    distortion: D, the sum of squared differences. changed: how many weights differ afterwards. motifs: how many are in
-    use of the k. entropy: of a block's motif, in bits.
-    """
-    now = of_network(checkpoint, model)
-    work = plan(now, replace(settings, seed=settings.seed + epoch))
-    mosaic = fit_checkpoint(now, work, None, tell=lambda *told: None).mosaic
-    motifs = mosaic.codebook.float()
-    own = own_names(model, [tensor.name for tensor in mosaic.tensors])
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    changed = 0
-    for tensor in mosaic.tensors:
-        indices = torch.from_numpy(np.concatenate(list(mosaic.indices(tensor))).astype(np.int64))
-        weight = parameters[own[tensor.name]]
-        projected = tensor.layout.join(motifs[indices], tensor.shape).to(weight)
-        changed += int((projected != weight).sum())
-        with torch.no_grad():
-            weight.copy_(projected)
-    used = int((mosaic.usage > 0).sum())
-    return {"distortion": mosaic.distortion, "changed": changed, "motifs": used, "entropy": mosaic.entropy}
+        distortion: D, the sum of squared differences. changed: how many weights differ afterwards. motifs: how many
+        are in use of the k. entropy: of a block's motif, in bits.
+        """
+        now = self.free()
+        work = plan(now, replace(settings, seed=settings.seed + epoch))
+        mosaic = fit_checkpoint(now, work, None, tell=lambda *told: None).mosaic
+        motifs = mosaic.codebook.float()
+        changed = 0
+        for tensor in mosaic.tensors:
+            indices = torch.from_numpy(np.concatenate(list(mosaic.indices(tensor))).astype(np.int64))
+            weight = self._free[tensor.name]
+            projected = tensor.layout.join(motifs[indices], tensor.shape).to(weight)
+            changed += int((projected != weight).sum())
+            with torch.no_grad():
+                weight.copy_(projected)
+        used = int((mosaic.usage > 0).sum())
+        return {"distortion": mosaic.distortion, "changed": changed, "motifs": used, "entropy": mosaic.entropy}
+
+    def _held(self, name: str) -> torch.Tensor:
+        path, _, attribute = self._own[name].rpartition(".")
+        held: torch.Tensor = getattr(self.model.get_submodule(path), attribute)
+        return held
+
+    def _with(self, held: Callable[[str], torch.Tensor]) -> Checkpoint:
+        def read(name: str) -> torch.Tensor:
+            return held(name).detach().cpu() if name in self._own else self._checkpoint.read(name)
+
+        return replace(self._checkpoint, tensors=replace(self._checkpoint.tensors, read=read))
 
 
 def mosaic_of(checkpoint: Checkpoint, settings: Settings) -> Mosaic:

@@ -25,7 +25,7 @@ from momos_compress.finetune.loop import Tell, Trainer, accuracy
 from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.finetune.objective import chosen_loss, objective
 from momos_compress.finetune.outcome import Figures, FinetuneReport
-from momos_compress.finetune.paper import mosaic_of, of_network, project_network
+from momos_compress.finetune.paper import FreeNetwork, mosaic_of
 from momos_compress.finetune.processes import Processes
 from momos_compress.finetune.samples import Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
@@ -210,15 +210,17 @@ class _Run:
             s = self.compression.s
             self.topology = fix(model, trainer.optimiser, settings.topology, settings.density, s, settings.seed)
 
+        network = FreeNetwork(checkpoint, model, settings.q)
+
         def after(epoch: int) -> dict[str, float]:
-            figures = dict(project_network(checkpoint, model, self.compression, epoch))
-            now = of_network(checkpoint, model)
+            figures = dict(network.project(self.compression, epoch))
+            now = network.computed()
             return figures | self._complexity(map(now.read, measured_names(now)))
 
         trainer.after_epoch = after
 
         def export(told: dict[str, Any]) -> None:
-            now = of_network(checkpoint, model)
+            now = network.computed()
             fitted = Fitted(mosaic_of(now, self.compression), {}, {}, "none: the weights alone", ())
             compress(now, self.compression, self.directory / RESULT, fitted=fitted)
 

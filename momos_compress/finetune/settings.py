@@ -14,6 +14,8 @@ Augment = Literal["auto", "none", "shift", "shift-flip", "crop"]
 BatchNorm = Literal["fixed", "running"]
 Topology = Literal["random", "regular", "banded"]
 
+FULL = 32
+"""Bits of a weight that is not rounded."""
 LABELS_SHARE = 0.5
 """Of the loss where labels and a teacher are both learnt from."""
 
@@ -30,7 +32,8 @@ class FinetuneSettings:
     used and stay, or batches' own; fixed, in mode paper running. validation: share of the samples held out, where no
     validation data are named. save_every: optimiser steps between checkpoints within an epoch, 0 for none. complexity:
     measure weights after every epoch. tracker: tensorboard or wandb. topology: random, regular or banded, with
-    ``density`` of the blocks of every weight: the others are zero from the first step on; in mode paper.
+    ``density`` of the blocks of every weight: the others are zero from the first step on; in mode paper. q: bits that
+    weights are rounded to in every pass, 32 for none; in mode paper.
     """
 
     mode: Mode = "codebook"
@@ -56,6 +59,7 @@ class FinetuneSettings:
     complexity: bool = False
     topology: Topology | None = None
     density: float = 0.1
+    q: int = FULL
     tracker: str | None = None
     seed: int = 0
     device: Device = "auto"
@@ -101,6 +105,10 @@ class FinetuneSettings:
                 raise MomosError(f"--density must lie in (0, 1], not {self.density:g}: the share of blocks not zero")
             if self.mode != "paper":
                 raise MomosError("--topology is fixed before weights are trained: it goes with --mode paper")
+        if not 2 <= self.q <= FULL:
+            raise MomosError(f"--q must lie between 2 and {FULL} bits, not {self.q}; {FULL} rounds nothing")
+        if self.q < FULL and self.mode != "paper":
+            raise MomosError("--q rounds weights that train freely: it goes with --mode paper")
         if not 0 <= self.seed < 2**63:
             raise MomosError(f"the seed must not be negative, nor 2^63 or more, and is {self.seed}")
 
