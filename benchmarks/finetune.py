@@ -35,7 +35,7 @@ from momos_compress.finetune.settings import FinetuneSettings
 
 NETWORK = "resnet20_cifar10_jpeg"
 Row = dict[str, Any]
-RATES = ((400, 5.1), (340, 7.4), (256, 13.7))
+RATES = ((400, 5.1), (340, 7.4), (256, 12.8))
 """Pairs of k and rate weight: about 20, 25 and 35 times smaller."""
 SIZES, CAPACITIES = (2, 4, 8), (0.005, 0.01, 0.05, 0.1)
 STEPS = 20

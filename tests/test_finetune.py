@@ -392,6 +392,24 @@ def test_another_runs_directory_is_refused(command: Command) -> None:
     assert "not the record of a run" in command.mistake("digits", *FAST, "-o", "one", "--resume")
 
 
+def test_what_is_damaged_is_named_and_the_remedy_works(command: Command) -> None:
+    words = ("digits", *FAST, "--epochs", "2", "-o", "run", "--resume")
+    command(*words)
+    before = Path("run/model.momos.safetensors").read_bytes()
+    for name in ("start.momos.safetensors", "last.pth.tar"):
+        kept = Path("run", name).read_bytes()
+        Path("run", name).write_bytes(kept[:300])
+        told = command.mistake(*words)
+        assert f"run/{name}" in told
+        assert "remove it" in told
+        Path("run", name).unlink()
+        Path("run/model.momos.safetensors").unlink()
+        command(*words)
+        assert Path("run/model.momos.safetensors").read_bytes() == before
+    Path("file").touch()
+    assert "'file' cannot be the run's directory" in command.mistake("digits", *FAST, "-o", "file")
+
+
 def test_another_teacher_is_another_run(command: Command) -> None:
     compress(open_checkpoint("digits"), Settings(k=300, calibrate="none", bdm=False), "d.momos.safetensors")
     state = load_model("d.momos.safetensors").state_dict()

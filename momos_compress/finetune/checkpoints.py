@@ -89,7 +89,10 @@ class Checkpoints(CheckpointSaver):  # type: ignore[misc]
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             identity = state["identity"]
         except Exception as error:  # torch raises what a damaged file leads it to
-            raise MomosError(f"{path}: not a checkpoint of a run, or damaged ({one_line(error, 120)})") from error
+            raise MomosError(
+                f"{path}: not a checkpoint of a run, or damaged ({one_line(error, 120)}); remove it, and --resume goes "
+                "on from the one before, or begins anew"
+            ) from error
         if identity != self.identity:
             raise MomosError(
                 f"{path} is of another run: its network, data or settings differ; repeat that run's own command, or "

@@ -118,7 +118,13 @@ class _Run:
 
     def run(self, *, resume: bool) -> FinetuneReport:
         began = time.perf_counter()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MomosError(
+                f"{str(self.directory)!r} cannot be the run's directory ({one_line(error, 120)}); choose another "
+                "with -o"
+            ) from error
         record = read_record(self.directory)
         if record is not None and not resume:
             raise MomosError(
@@ -161,7 +167,10 @@ class _Run:
         if not (again and path.is_file()):
             samples = None if self.compression.calibrate else self.splits.train
             compress_start(self.source, self.compression, path, self.kind, samples, self.tell)
-        return MomosFile(path)
+        try:
+            return MomosFile(path)
+        except MomosError as error:
+            raise MomosError(f"{error}; remove it, and --resume makes it anew") from error
 
     def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         settings = self.settings
