@@ -8,9 +8,9 @@
 `targets` compresses the ResNet-20 of --data at several rates, trains on cifar10-train.tar without its labels, and
 measures the file on cifar10-test.tar. `against` does the same at fixed s and c, by this project's way and by the
 paper's scheme, for as many epochs each; the paper's learning rate is the best of --learning-rates by validation at
-s = 4, c = 0.05 and the first seed. `step` times forward and backward of a dense network and of its mosaic in one run.
-Rows go to DIR/finetune.jsonl, and what stands there is not run again. Steps are in bfloat16 unless --float32 is given;
-what is measured never is.
+s = 4, c = 0.05 and the first seed. `step` times forward and backward of a dense network and of its mosaic in one run,
+and counts what they hold. Rows go to DIR/finetune.jsonl, and what stands there is not run again. Steps are in bfloat16
+unless --float32 is given; what is measured never is.
 """
 
 import argparse
@@ -135,10 +135,31 @@ def step(options: argparse.Namespace) -> None:
                 net.zero_grad()
                 if number >= 2:
                     times[kind].append(time.perf_counter() - start)
+        held = {kind: held_bytes(net, batch) for kind, net in (("dense", dense), ("mosaic", model))}
         ratios = [own / other for own, other in zip(times["mosaic"], times["dense"], strict=True)]
         values = sum(info.values for info in from_state_dict(dense.state_dict()).infos)
         print(f"{name}, {values:,} values, batch {options.batch_size}, k {options.k}: dense {spread(times['dense'])} s")
         print(f"  mosaic over dense: {spread(ratios)}")
+        extra = (held["mosaic"] - held["dense"]) / (4 * values)
+        print(f"  held in a step: dense {held['dense']:,} bytes, mosaic {extra:+.2f} times the weights' own")
+
+
+def held_bytes(net: torch.nn.Module, batch: torch.Tensor) -> int:
+    """Bytes of parameters, buffers, gradients and all that the backward pass needs; each storage once."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def hold(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage
+        return tensor
+
+    net.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        loss = net(batch).square().mean()
+    loss.backward()
+    for tensor in (*net.parameters(), *net.buffers(), *(p.grad for p in net.parameters() if p.grad is not None)):
+        hold(tensor)
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 def report(options: argparse.Namespace) -> None:

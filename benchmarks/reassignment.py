@@ -1,0 +1,198 @@
+"""What moving blocks to other motifs does after training: one natural-gradient step, against going on without it.
+
+    python benchmarks/reassignment.py RUN --data ../shared/data [--steps 0.00003 0.001 0.03] [--threads 1]
+
+RUN: a directory of `benchmarks/finetune.py targets`. The gradient of every decoded weight, a mean over 150 batches, is
+turned into a step by second moments of the layer's inputs and importance of its rows (arXiv 1503.05671); blocks move
+where that brings them nearer to the weights after the step, in the same metric. A step's length is its cost over that
+of the whole quantisation error. Half an epoch of training follows. Figures are of the run's validation images.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from _common import machine
+from torch import nn
+from torch.nn import functional
+
+import momos_zoo  # noqa: F401
+from momos_compress import MomosFile, load_model, open_checkpoint
+from momos_compress.calibration.fit import Fitter, LayerFit, damped, normalised
+from momos_compress.calibration.importance import weigh
+from momos_compress.calibration.layers import find_layers
+from momos_compress.calibration.statistics import collect_gradients, collect_moments
+from momos_compress.calibration.tuning import output_loss
+from momos_compress.checkpoint import TensorInfo
+from momos_compress.finetune.images import ImageKind
+from momos_compress.finetune.modules import MosaicNetwork, MosaicWeight
+from momos_compress.finetune.samples import EpochOrder, Samples, loader, open_splits
+from momos_compress.finetune.start import calibration_of
+from momos_compress.models import model_of
+from momos_compress.scales import round_scales, scale_values
+
+NETWORK = "resnet20_cifar10_jpeg"
+BATCH, GRADIENT_BATCHES, SAMPLES = 128, 150, 1024
+GRADIENT_EPOCH, TRAINING_EPOCH = 30, 20
+"""Which orders of the samples serve; the run itself saw those of its first epochs."""
+TEMPERATURE, LEARNING_RATES, SHARE = 2.0, (6e-3, 4e-3, 4e-2), 0.5
+
+
+class Trial:
+    """The teacher, the samples of a run, and its trained network as often as it is asked for."""
+
+    def __init__(self, run: Path, data: Path) -> None:
+        self.file = MomosFile(run / "model.momos.safetensors")
+        self.dense = open_checkpoint(str(data / f"{NETWORK}.safetensors"))
+        self.teacher = model_of(self.dense, device="cpu").eval().requires_grad_(False)
+        self.kind = ImageKind(self.teacher, "cpu")
+        self.splits = open_splits(self.kind, str(data / "cifar10-train.tar"), 0.05, None, seed=0, labels=False)
+        self.views = self.kind.views(self.splits.train, augment="auto", seed=0)
+
+    def network(self) -> tuple[MosaicNetwork, dict[str, MosaicWeight]]:
+        network = MosaicNetwork(load_model(self.file.path), self.file)
+        network.model.eval()
+        found = {}
+        for name in self.file.recipe.tensors:
+            path, _, attribute = name.rpartition(".")
+            found[name] = network.model.get_submodule(path).parametrizations[attribute][0]  # type: ignore[index]
+        return network, found
+
+    def batches(self, epoch: int, count: int) -> Iterator[torch.Tensor]:
+        order = EpochOrder(len(self.splits.train.order), BATCH, seed=0)
+        order.epoch = epoch
+        for number, (images, _) in enumerate(loader(self.views, order)):
+            if number == count:
+                return
+            yield self.kind.prepare(images)
+
+    def loss(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            target, out = self.teacher(images), model(images)
+        return self._distance(out, target)
+
+    def _distance(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = output_loss(out.float() / TEMPERATURE, target.float() / TEMPERATURE, None)
+        return loss * TEMPERATURE**2
+
+    @torch.no_grad()
+    def measure(self, model: nn.Module) -> str:
+        samples: Samples = self.splits.validation
+        views, order = self.kind.views(samples), EpochOrder(len(samples.order), 250, seed=0, shuffle=False)
+        total = right = 0.0
+        for images, targets in loader(views, order):
+            prepared = self.kind.prepare(images)
+            out = model(prepared)
+            total += float(self._distance(out, self.teacher(prepared))) * len(targets)
+            right += float((out.argmax(dim=1) == targets).sum())
+        return f"loss {total / len(samples.order):.4f}, {100 * right / len(samples.order):.2f} %"
+
+    def train(self, network: MosaicNetwork) -> None:
+        """Half an epoch at half the usual learning rates, as at the end of a run."""
+        steps = len(self.splits.train.order) // BATCH // 2
+        network.model.requires_grad_(False)
+        parts = ([network.codebook.motifs], list(network.vectors().values()), list(network.codes.values()))
+        groups = [{"params": part, "lr": rate} for part, rate in zip(parts, LEARNING_RATES, strict=True)]
+        for parameter in (parameter for part in parts for parameter in part):
+            parameter.requires_grad_(True)
+        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: SHARE * min(1, (step + 1) / 20) * (1 + math.cos(math.pi * step / steps)) / 2
+        )
+        for images in self.batches(TRAINING_EPOCH, steps):
+            optimiser.zero_grad()
+            self.loss(network.model, images).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Mean gradient of each decoded weight."""
+        plain = load_model(self.file.path).eval().requires_grad_(False)
+        weights = {name: plain.get_parameter(name).requires_grad_(True) for name in self.file.recipe.tensors}
+        for images in self.batches(GRADIENT_EPOCH, GRADIENT_BATCHES):
+            (self.loss(plain, images) / GRADIENT_BATCHES).backward()  # type: ignore[no-untyped-call]
+        return {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+
+    def fitter(self) -> Fitter:
+        """The layers as they are: the original's weights as targets, the run's mosaic, motifs and scales."""
+        network, mosaics = self.network()
+        plain = load_model(self.file.path).eval()
+        recipe = self.file.recipe
+        layers = find_layers(plain, [TensorInfo(name, t.shape, t.dtype) for name, t in recipe.tensors.items()])
+        data = calibration_of(self.splits.train, self.kind, SAMPLES, 0)
+        statistics = collect_moments(plain, layers, data.batches(64), SAMPLES, device="cpu", seed=0)
+        statistics.gradients = collect_gradients(plain, layers, data.batches(16, SAMPLES // 2), device="cpu", seed=0)
+        motifs, fits = network.codebook().detach(), []
+        for layer in layers:
+            codes = round_scales(network.codes[layer.parameter].detach())
+            weight = self.dense.read(layer.parameter)
+            layout = recipe.tensors[layer.parameter].layout
+            targets = normalised(weight, layout, codes, layer.groups, recipe.s)
+            moments = statistics.moments[layer.parameter]
+            statistics.moments[layer.parameter] = damped(moments, recipe.s)[0]
+            fit = LayerFit(layer.parameter, layout, codes, targets, torch.ones(targets.shape[:2]), correlated=True)
+            fit.indices = mosaics[layer.parameter].indices.reshape(*targets.shape[:2], -1).int()
+            fits.append(fit)
+        weigh(fits, layers, statistics)
+        return Fitter(fits, statistics.moments, motifs, rate_weight=0, motif_bits=0, zero_motif=True, device="cpu")
+
+
+def natural_steps(fitter: Fitter, gradients: dict[str, torch.Tensor], s: int) -> tuple[list[torch.Tensor], float]:
+    """Each layer's step of its normalised weights against the gradient, and what all steps cost in the fit's metric."""
+    steps, cost = [], 0.0
+    for layer in fitter.layers:
+        scaled = layer.layout.matrix(gradients[layer.name]) * scale_values(layer.scales)[:, None]
+        pull = functional.pad(scaled, (0, -scaled.shape[1] % s)).reshape(layer.targets.shape)
+        moments = fitter.moments[layer.name]
+        factor = torch.linalg.cholesky(moments.double())
+        step = -torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2).float()
+        step /= layer.weights[:, :, None]
+        cost += float((((step @ moments) * step).sum(dim=2) * layer.weights).sum())
+        steps.append(step)
+    return steps, cost
+
+
+def entropy(mosaics: dict[str, MosaicWeight]) -> float:
+    usage = torch.cat([mosaic.get_buffer("indices").long() for mosaic in mosaics.values()]).bincount().double()
+    share = usage[usage > 0] / usage.sum()
+    return float(-(share * share.log2()).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=float, nargs="+", default=[3e-5, 1e-3, 3e-2])
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(machine())
+    trial = Trial(options.run, options.data)
+    network, mosaics = trial.network()
+    print(f"as it is: entropy {entropy(mosaics):.3f}, {trial.measure(network.model)}", flush=True)
+    trial.train(network)
+    print(f"trained on: {trial.measure(network.model)}", flush=True)
+    fitter, gradients = trial.fitter(), trial.gradients()
+    error, s = fitter.distortion(), trial.file.recipe.s
+    steps, cost = natural_steps(fitter, gradients, s)
+    before, motifs = [layer.indices.clone() for layer in fitter.layers], fitter.codebook
+    for length in options.steps:
+        for layer, step, indices in zip(fitter.layers, steps, before, strict=True):
+            layer.indices = indices.clone()
+            layer.targets = layer.decoded(motifs) + math.sqrt(length * error / cost) * step
+        fitter.improve(lambda done: None, codebook=False)
+        network, mosaics = trial.network()
+        moved = 0
+        for layer, indices in zip(fitter.layers, before, strict=True):
+            moved += int((layer.indices != indices).sum())
+            mosaics[layer.name].get_buffer("indices").copy_(layer.indices.reshape(-1))
+        told = f"step {length:g}: {moved:,} blocks move, entropy {entropy(mosaics):.3f}"
+        print(f"{told}, {trial.measure(network.model)}", flush=True)
+        trial.train(network)
+        print(f"  trained on: {trial.measure(network.model)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
