@@ -72,7 +72,8 @@ def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss"
     return "kdtree" if s <= 5 and k > 8192 * (s - 1) else "faiss"
 
 
-def _kdtree_search(motifs: np.ndarray) -> Search:
+def kdtree_search(motifs: np.ndarray) -> Search:
+    """Exact search in a kd-tree over motifs (k, s): float64 distances, on all cores."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(motifs, balanced_tree=False, compact_nodes=False)
@@ -129,7 +130,7 @@ class NearestMotif:
         self.kind = search or choose_search(s, k, ties=ties, device=device)
         self._on_gpu = device == "cuda" and self.kind == "faiss"
         if self.kind == "kdtree":
-            self._search, self._slack = _kdtree_search(self.motifs), 0.0
+            self._search, self._slack = kdtree_search(self.motifs), 0.0
         else:
             self._search = _faiss_search(self.motifs, device)
             self._slack = (s + 8) * FLOAT32_EPS  # times |x|^2 + |c|^2: over the rounding of |x|^2 + |c|^2 - 2 x.c
@@ -151,7 +152,7 @@ class NearestMotif:
             neighbours = min(neighbours, k)
             rows = max(1, 2**22 // (neighbours * blocks.shape[1]))  # bounds the candidates held at once
             if neighbours > GPU_NEIGHBOURS and self._on_gpu:
-                self._search, self._slack, self._on_gpu = _kdtree_search(self.motifs), 0.0, False
+                self._search, self._slack, self._on_gpu = kdtree_search(self.motifs), 0.0, False
             still_open = []
             for start in range(0, len(open_rows), rows):
                 part = open_rows[start : start + rows]

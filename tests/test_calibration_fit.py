@@ -89,16 +89,20 @@ def costs(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weigh
     return gaps + weight.double()[:, :, None] * price.double()
 
 
-@pytest.mark.parametrize("branch", ["torch", "faiss"])
+@pytest.mark.parametrize("branch", ["torch", "faiss", "tree"])
 @pytest.mark.parametrize("k", [1, 2, 3, 256, 257])
 @pytest.mark.parametrize(("groups", "n", "s"), [(1, 300, 4), (5, 40, 4), (3, 1, 9), (2, 33, 1)])
 def test_the_cheapest_motif_costs_least(
     branch: str, k: int, groups: int, n: int, s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit_module, "FAISS_FROM", 1 if branch == "faiss" else 10**9)
+    monkeypatch.setattr(fit_module, "FAISS_FROM", 10**9 if branch == "torch" else 1)
     monkeypatch.setattr(fit_module, "CHUNK", 1000)
     points, motifs = torch.randn(groups, n, s), torch.randn(groups, k, s)
     price, weight = 10 * torch.rand(k), torch.rand(groups, n)
+    if branch == "tree":
+        weight *= 0
+        monkeypatch.setattr(fit_module, "TREE_UP_TO", 9)
+        monkeypatch.setattr(fit_module, "load_faiss", lambda: pytest.fail("the tree is not used"))
     found = cheapest(points, motifs, price, weight)
     assert found.shape == (groups, n)
     assert found.dtype == torch.int64
