@@ -83,7 +83,7 @@ def finetune(
     density: Annotated[float, Parameter(help="Share of blocks that a topology leaves.")] = DEFAULTS.density,
     q: Annotated[
         int, Whole, Parameter(help="Mode paper: bits that weights are rounded to in every pass; 32: none.")
-    ] = (DEFAULTS.q),
+    ] = DEFAULTS.q,
     tracker: Annotated[str | None, Parameter(help="Tell metrics to tensorboard or wandb as well.")] = DEFAULTS.tracker,
     c: Annotated[float | None, Parameter(help="As for compress, which runs first on a dense model.")] = None,
     k: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,

@@ -36,8 +36,8 @@ ALL_MOTIFS = 8192
 FAISS_FROM = 2048
 """Motifs from which FAISS finds the cheapest faster than torch does."""
 TREE_UP_TO = 8
-"""Values of a block up to which a kd-tree is faster than either, where bits cost nothing: among 63,891 motifs of four
-values one core finds the nearest of 2,048 blocks in 12 ms, the tree's making included, and FAISS in 380 ms."""
+"""Values of a block up to which a kd-tree is faster than either, where bits cost nothing. Each column of blocks has a
+metric, and so a search, of its own over few blocks: ``choose_search`` is for one search over millions."""
 
 
 @dataclass
