@@ -1,5 +1,6 @@
 """Sources that end badly, for the processes of a study; importing it registers them."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -25,10 +26,11 @@ def _broken() -> NoReturn:
 
 
 def _slow() -> Path:
-    """Digits once the file MOMOS_TEST_GO exists; until then its process stays in flight, and says so by a file."""
-    Path(f"{os.environ['MOMOS_TEST_GO']}.{os.getpid()}.here").touch()
-    while not Path(os.environ["MOMOS_TEST_GO"]).exists():
-        time.sleep(0.05)
+    """Digits once the file MOMOS_TEST_GO exists; until then its process is in flight, and keeps a file locked."""
+    with Path(f"{os.environ['MOMOS_TEST_GO']}.{os.getpid()}.here").open("w") as here:
+        fcntl.flock(here, fcntl.LOCK_EX)
+        while not Path(os.environ["MOMOS_TEST_GO"]).exists():
+            time.sleep(0.05)
     from momos_zoo.digits import weights_path
 
     return weights_path()
