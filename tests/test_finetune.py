@@ -384,6 +384,7 @@ def test_another_runs_directory_is_refused(command: Command) -> None:
     assert "holds a run already; go on with --resume" in command.mistake("digits", *FAST, "-o", "one")
     assert "holds another run" in command.mistake("digits", *FAST, "--seed", "1", "-o", "one", "--resume")
     command("digits", *FAST, "--seed", "1", "-o", "two")
+    Path("one/model.momos.safetensors").unlink()  # as if it had not come to its end
     shutil.copy("two/last.pth.tar", "one/last.pth.tar")
     assert "is of another run" in command.mistake("digits", *FAST, "-o", "one", "--resume")
     Path("one/last.pth.tar").write_bytes(b"nothing")
@@ -397,13 +398,13 @@ def test_what_is_damaged_is_named_and_the_remedy_works(command: Command) -> None
     command(*words)
     before = Path("run/model.momos.safetensors").read_bytes()
     for name in ("start.momos.safetensors", "last.pth.tar"):
+        Path("run/model.momos.safetensors").unlink()
         kept = Path("run", name).read_bytes()
         Path("run", name).write_bytes(kept[:300])
         told = command.mistake(*words)
         assert f"run/{name}" in told
         assert "remove it" in told
         Path("run", name).unlink()
-        Path("run/model.momos.safetensors").unlink()
         command(*words)
         assert Path("run/model.momos.safetensors").read_bytes() == before
     Path("file").touch()
@@ -429,6 +430,7 @@ def test_a_run_that_goes_on_may_measure_more(command: Command) -> None:
     last = torch.load("run/last.pth.tar", weights_only=True)
     last["progress"]["epoch"] = 1  # as if it had been killed before its second epoch was kept
     torch.save(last, "run/last.pth.tar")
+    Path("run/model.momos.safetensors").unlink()
     command(*words, "--complexity", "--resume")
     with Path("run/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -439,7 +441,13 @@ def test_a_run_that_goes_on_may_measure_more(command: Command) -> None:
 def test_a_finished_run_is_told_again(command: Command) -> None:
     first = command("digits", *FAST, "-o", "run")
     again = command("digits", *FAST, "-o", "run", "--resume")
-    assert {**again, "seconds": 0, "resumed": False} == {**first, "seconds": 0, "resumed": False}
+    assert again == {**first, "resumed": True}
+    file = Path(first["output"])
+    contents = file.read_bytes()
+    file.write_bytes(contents[:-1])
+    made_anew = command("digits", *FAST, "-o", "run", "--resume")
+    assert {**made_anew, "seconds": 0} == {**again, "seconds": 0}
+    assert file.read_bytes() == contents
 
 
 @pytest.mark.parametrize(

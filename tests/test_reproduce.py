@@ -46,6 +46,10 @@ def test_the_study_runs_once_and_is_drawn(capsys: pytest.CaptureFixture[str], mo
         assert words_in in drawn
         assert "digits_resnet8" in drawn
     before = Path("out/momos.csv").read_bytes()
+    assert not json.loads(Path("out", record["runs"][0], "run.json").read_text())["settings"]["bfloat16"]
+    code, _, err = run_command(capsys, monkeypatch, *words, "--bfloat16")
+    assert code == 2
+    assert "holds another run" in err  # what was trained otherwise is not of the same study
     again = json.loads(run_command(capsys, monkeypatch, *words, "--json")[1])
     assert (again["ran"], again["kept"]) == (0, 4)
     assert Path("out/momos.csv").read_bytes() == before

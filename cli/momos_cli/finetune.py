@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Flag, Json, Quiet, Where, Whole, open_model, print_json
+from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, open_model, print_json
 from momos_compress.errors import MomosError
 from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode, Topology
 from momos_compress.settings import Settings
@@ -68,7 +68,7 @@ def finetune(
     augment: Annotated[
         Augment, Parameter(help="auto: crops of large images, shifts of small ones, mirrored where in colour.")
     ] = DEFAULTS.augment,
-    bfloat16: Annotated[bool, Flag, Parameter(help="Matrix products of a step in bfloat16.")] = DEFAULTS.bfloat16,
+    bfloat16: Half = DEFAULTS.bfloat16,
     save_every: Annotated[int, Whole, Parameter(help="Steps between checkpoints in an epoch; 0: only after it.")] = (
         DEFAULTS.save_every
     ),

@@ -34,6 +34,7 @@ Model = Annotated[
 Output = Annotated[str | None, Parameter(name=["--output", "-o"])]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON object on standard output.")]
 Quiet = Annotated[bool, Parameter(negative=(), help="No progress and no report.")]
+Half = Annotated[bool, Flag, Parameter(help="Matrix products of a step in bfloat16.")]
 Where = Annotated[Device, Parameter(help="auto takes the GPU where there is one.")]
 
 

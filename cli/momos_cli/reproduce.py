@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from momos_cli.options import Flag, Json, Quiet, Where, Whole, numbers, print_json
+from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, numbers, print_json
 from momos_compress.errors import MomosError
 from momos_compress.finetune.settings import FinetuneSettings
 
@@ -29,6 +29,7 @@ def reproduce(
     full: Annotated[bool, Flag, Parameter(help=f"The paper's length of training: {FULL_EPOCHS} epochs.")] = False,
     batch_size: Annotated[int, Whole] = FinetuneSettings.batch_size,
     workers: Annotated[int, Whole, Parameter(help="Processes that decode images.")] = 0,
+    bfloat16: Half = FinetuneSettings.bfloat16,
     output: Annotated[
         str, Parameter(name=["--output", "-o"], help="Directory of runs, momos.csv and figures; resumed if there.")
     ] = "momos",
@@ -46,6 +47,7 @@ def reproduce(
         epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs,
         batch_size=batch_size,
         workers=workers,
+        bfloat16=bfloat16,
         device=device,
     )
     base.resolved()

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -141,8 +141,10 @@ class _Run:
         if record is not None and record["identity"] != trainer.identity:
             raise MomosError(
                 f"{str(self.directory)!r} holds another run: its network, data or settings differ; repeat that run's "
-                "own command with --resume, or choose another directory with -o"
+                "own command, or choose another directory with -o"
             )
+        if record is not None and (told := self._finished(record)) is not None:
+            return told
         described = self._described(trainer.identity)
         if self.processes.main:
             write_record(self.directory, {**described, "finished": False})
@@ -323,6 +325,14 @@ class _Run:
     def _measured_on(self) -> list[tuple[str, Samples]]:
         parts = (("validation", self.splits.validation), ("test", self.splits.test))
         return [(part, samples) for part, samples in parts if samples is not None]
+
+    def _finished(self, record: Mapping[str, Any]) -> FinetuneReport | None:
+        """What a run that has ended told, if its file is as it was left."""
+        path = self.directory / RESULT
+        if not record.get("finished") or not path.is_file():
+            return None
+        report = FinetuneReport(**{**record["result"], "resumed": True})
+        return report if path.stat().st_size == report.file_bytes else None
 
     def _accuracy(self, model: nn.Module, samples: Samples) -> dict[str, float]:
         return accuracy(model, self.kind, samples, self.settings.batch_size, self.device)

@@ -112,12 +112,11 @@ def reproduce_momos(
         directory = output / run.name
         tell("runs", 0, len(runs))
         record = read_record(directory)
-        if record is None or not record.get("finished"):
-            settings = run.network.settings(replace(base, seed=run.seed))
-            checkpoint = open_checkpoint(run.network.name, pretrained=False, seed=run.seed)
-            compression = Settings(c=run.c, s=run.s)
-            finetune(checkpoint, data, settings, directory, compression=compression, resume=True, tell=tell)
-            ran += 1
+        settings = run.network.settings(replace(base, seed=run.seed))
+        checkpoint = open_checkpoint(run.network.name, pretrained=False, seed=run.seed)
+        compression = Settings(c=run.c, s=run.s)
+        finetune(checkpoint, data, settings, directory, compression=compression, resume=True, tell=tell)
+        ran += record is None or not record.get("finished")
         tell("runs", 1, len(runs))
     rows = [row for run in runs for row in _rows(output / run.name, run)]
     contents: dict[str, bytes] = {"momos.csv": csv_bytes(rows)}
