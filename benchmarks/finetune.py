@@ -35,8 +35,8 @@ from momos_compress.finetune.settings import FinetuneSettings
 
 NETWORK = "resnet20_cifar10_jpeg"
 Row = dict[str, Any]
-RATES = ((1000, 8.2, 5), (340, 7.4, 3), (256, 12.8, 5))
-"""k, rate weight and epochs: about 20, 25 and 35 times smaller."""
+RATES = ((1000, 7.7, 5, 4.0), (340, 7.4, 3, 2.0), (256, 12.8, 5, 2.0))
+"""k, rate weight, epochs and temperature: about 20, 25 and 35 times smaller."""
 SIZES, CAPACITIES = (2, 4, 8), (0.005, 0.01, 0.05, 0.1)
 STEPS = 20
 
@@ -82,12 +82,13 @@ def run_once(
 
 def targets(options: argparse.Namespace) -> None:
     for seed in options.seeds:
-        for k, rate_weight, epochs in RATES:
+        for k, rate_weight, epochs, temperature in RATES:
             if options.only and k not in options.only:
                 continue
             epochs = options.epochs or epochs
-            key = {"table": "targets", "k": k, "rate_weight": rate_weight, "epochs": epochs, "seed": seed}
-            settings = settings_of(options, seed, epochs=epochs)
+            key = {"table": "targets", "k": k, "rate_weight": rate_weight, "epochs": epochs}
+            key |= {"temperature": temperature, "seed": seed}
+            settings = settings_of(options, seed, epochs=epochs, temperature=temperature)
             run_once(options, key, settings, Settings(k=k, rate_weight=rate_weight, seed=seed))
 
 
@@ -166,9 +167,11 @@ def held_bytes(net: torch.nn.Module, batch: torch.Tensor) -> int:
 
 def report(options: argparse.Namespace) -> None:
     rows = rows_of(Path(options.output) / "finetune.jsonl")
-    print("| ratio | k, rate weight | epochs | seeds | before | after |\n|---|---|---|---|---|---|")
-    for (k, weight, epochs), own in grouped(rows, "targets", ("k", "rate_weight", "epochs")).items():
-        cells = [shown(own, "ratio"), f"{k}, {weight:g}", str(epochs), str(len(own)), shown(own, "before")]
+    print("| ratio | k, rate weight | epochs | temperature | seeds | before | after |\n|---|---|---|---|---|---|---|")
+    columns = ("k", "rate_weight", "epochs", "temperature")
+    for (k, weight, *others), own in grouped(rows, "targets", columns).items():
+        cells = [shown(own, "ratio"), f"{k}, {weight:g}", *(f"{value:g}" for value in others), str(len(own))]
+        cells.append(shown(own, "before"))
         print(f"| {' | '.join([*cells, shown(own, 'after')])} |")
     print("\n| s | c | epochs | seeds | ours: ratio, top-1 | paper: ratio, top-1 |\n|---|---|---|---|---|---|")
     for (s, c, epochs), own in grouped(rows, "against", ("s", "c", "epochs")).items():
@@ -208,7 +211,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--only", type=int, nargs="+")
-    parser.add_argument("--learning-rates", type=float, nargs="+", default=[0.1, 0.03, 0.01])
+    parser.add_argument("--learning-rates", type=float, nargs="+", default=[0.1, 0.03, 0.01, 0.001])
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--float32", action="store_true")
     parser.add_argument("--model", nargs="+", default=["cifar_resnet20", "vit_tiny_patch16_224"])
