@@ -3,18 +3,20 @@
 import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import torch
 
 from momos_compress import affine8
 from momos_compress.blocks import CHUNK_VALUES
 from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.container import CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe
+from momos_compress.container import CLASSES, CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe, grids_of
 from momos_compress.entropy_coding import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
+from momos_compress.index_classes import ClassCoder, find_classes
 from momos_compress.mosaic import Mosaic, spool_out
 from momos_compress.packing import index_bits, pack
 from momos_compress.passthrough import stored_dtype
@@ -28,10 +30,13 @@ SPOOLED_FROM = 2**26
 
 @dataclass(frozen=True)
 class Kept:
-    """The own dtypes of tensors stored beside the mosaic in fewer bits: as F16, and in a byte a value."""
+    """How the tensors came to be stored. cast, affine8: the own dtypes of tensors beside the mosaic in fewer bits: as
+    F16, and in a byte a value. coding: of the indices.
+    """
 
     cast: dict[str, torch.dtype]
     affine8: dict[str, torch.dtype]
+    coding: Coding
 
 
 def stored_tensors(
@@ -43,7 +48,7 @@ def stored_tensors(
     replaced: Mapping[str, torch.Tensor] | None = None,
     spool_directory: Path | None = None,
 ) -> tuple[list[StoredTensor], Kept]:
-    """Everything the file will hold, and the original dtypes of what is stored in fewer bits.
+    """Everything the file will hold, and how.
 
     replaced: tensors stored beside the mosaic that are no longer the checkpoint's own. spool_directory: where coded
     indices wait to be written, if they are many.
@@ -55,14 +60,17 @@ def stored_tensors(
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
-    if _coding_of(mosaic, coding) == "ans":
-        stored += _coded(mosaic, spool_directory)
+    kept = Kept({}, {}, "packed")
+    # One motif has nothing to tell apart, and too many leave a model's 24 bits no room: both are packed.
+    if coding != "packed" and 2 <= mosaic.k <= MAX_ANS_MOTIFS:
+        coded, found = _coded(mosaic, spool_directory, classed=coding == "classes")
+        stored += coded
+        kept = replace(kept, coding=found)
     else:
         for tensor in mosaic.tensors:
             shape = (tensor.guarded(tensor.packed_bytes(mosaic.k)),)
             stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
-    kept = Kept({}, {})
-    extended = coding == "ans" or mosaic.scales is not None or mosaic.step is not None
+    extended = coding != "packed" or mosaic.scales is not None or mosaic.step is not None
     eight_bits = extended and work.settings.passthrough == "auto"
     # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
     eight_bits &= not any(info.dtype == torch.uint8 for info in checkpoint.tensors.infos)
@@ -90,32 +98,48 @@ def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
     yield bytes(tensor.guarded(size) - size)
 
 
-def _coding_of(mosaic: Mosaic, asked: Coding) -> Coding:
-    """One motif has nothing to tell apart, and too many leave a model's 24 bits no room: both are packed."""
-    return asked if 2 <= mosaic.k <= MAX_ANS_MOTIFS else "packed"
+def _coded(mosaic: Mosaic, spool_directory: Path | None, *, classed: bool) -> tuple[list[StoredTensor], Coding]:
+    """What decodes the indices, and one stream a parameter: their lengths are known once they are coded.
 
+    classed: by classes of rows and columns, where that saves anything.
+    """
+    data = store_counts(mosaic.usage)
+    counts = read_counts(data, mosaic.k)
+    stored = [_of_bytes(COUNTS, data)]
+    model, grids, by_class = IndexModel(counts), grids_of(mosaic.tensors), None
+    if classed:
+        tensors = {tensor.name: tensor for tensor in mosaic.tensors}
 
-def _coded(mosaic: Mosaic, spool_directory: Path | None) -> list[StoredTensor]:
-    """The counts and one stream a parameter: their lengths are known once they are coded."""
-    counts = store_counts(mosaic.usage)
-    model = IndexModel(read_counts(counts, mosaic.k))
-    stored = [StoredTensor(COUNTS, torch.uint8, (len(counts),), lambda: [counts])]
+        def read(name: str) -> np.ndarray:
+            return np.concatenate(list(mosaic.indices(tensors[name])))
+
+        classes = find_classes(grids, counts, mosaic.usage, read)
+        if classes is not None:
+            stored.append(_of_bytes(CLASSES, classes.to_bytes()))
+            by_class = ClassCoder(counts, classes)
     directory = None if spool_directory is None else str(spool_directory)
     spool = tempfile.SpooledTemporaryFile(SPOOLED_FROM, dir=directory)  # noqa: SIM115  the tensors keep it
     offset = 0
     for tensor in mosaic.tensors:
-        data = model.encode(mosaic.indices(tensor, backwards=True), tensor.blocks)
+        if by_class is not None and tensor.name in grids:
+            data = by_class.encode(tensor.name, read(tensor.name))
+        else:
+            data = model.encode(mosaic.indices(tensor, backwards=True), tensor.blocks)
         data = data.ljust(tensor.guarded(len(data)), b"\0")
         spool_out(spool, data)
         stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), partial(_spooled, spool, offset, len(data))))
         offset += len(data)
-    return stored
+    return stored, "ans" if by_class is None else "classes"
 
 
 def _spooled(spool: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
     for start in range(0, size, CHUNK_VALUES):
         spool.seek(offset + start)
         yield spool.read(min(CHUNK_VALUES, size - start))
+
+
+def _of_bytes(name: str, data: bytes) -> StoredTensor:
+    return StoredTensor(name, torch.uint8, (len(data),), lambda: [data])
 
 
 def _in_memory(name: str, tensor: torch.Tensor) -> StoredTensor:
@@ -131,7 +155,6 @@ def recipe_of(
     work: Plan,
     mosaic: Mosaic,
     kept: Kept,
-    coding: Coding = "packed",
 ) -> Recipe:
     """The recipe of a projected checkpoint (docs/format.md)."""
     settings = work.settings
@@ -158,5 +181,5 @@ def recipe_of(
         aliases=checkpoint.tensors.aliases,
         extra=extra,
         codebook_step=mosaic.step,
-        coding=_coding_of(mosaic, coding),
+        coding=kept.coding,
     )

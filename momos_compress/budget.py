@@ -103,7 +103,7 @@ def compress_within(
         prepared, meter = prepare(checkpoint, work, data, tell)
     most_bytes = budget.most_bytes(checkpoint.source_bytes)
     runs = _Tries(checkpoint, budget, plans, prepared, meter, most_bytes, tell)
-    rated = work.settings.method == HESSIAN and work.settings.coding == "ans"
+    rated = work.settings.method == HESSIAN and work.settings.coding != "packed"
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
         runs.directory = Path(directory)
         with stages.stage("search"):

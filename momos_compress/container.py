@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,9 +22,10 @@ FORMAT_VERSION = 1
 CODEBOOK = "momos.codebook"
 SCALES = "momos.scales"
 COUNTS = "momos.counts"
+CLASSES = "momos.classes"
 BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
-FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8")
+FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes")
 """Extensions of version 1 that this reader knows."""
 DIGEST_HEX = 16
 EVERY = "*"
@@ -89,6 +90,12 @@ class CompressedTensor:
         """Length of the stored U8 tensor whose indices take ``size`` bytes: with the guard byte where there is one."""
         return size + 1 if (size,) == self.shape else size
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows of blocks, and blocks of a row."""
+        rows = self.layout.rows or 1
+        return rows, self.blocks // rows
+
     def to_json(self, *, short: bool = False) -> dict[str, Any]:
         """Its entry in the recipe. short: without what follows from the rest."""
         entry: dict[str, Any] = {
@@ -110,6 +117,11 @@ class CompressedTensor:
         if self.scaled:
             entry["scaled"] = True
         return entry
+
+
+def grids_of(tensors: Iterable[CompressedTensor]) -> dict[str, tuple[int, int]]:
+    """Rows and columns of blocks of each tensor that is cut by rows."""
+    return {tensor.name: tensor.grid for tensor in tensors if tensor.layout.rows is not None}
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,11 @@ class Recipe:
     bundle: Mapping[str, Entry] | None = None
 
     @property
+    def grids(self) -> dict[str, tuple[int, int]]:
+        """Rows and columns of blocks of each tensor that is cut by rows: what has classes where the coding has them."""
+        return grids_of(self.tensors.values())
+
+    @property
     def scales(self) -> int:
         """Number of scales, of all tensors together."""
         return sum(tensor.scales for tensor in self.tensors.values())
@@ -147,16 +164,17 @@ class Recipe:
             "layout": any(tensor.layout != FLAT for tensor in self.tensors.values()),
             "scales": any(tensor.scaled for tensor in self.tensors.values()),
             "codebook8": self.codebook_step is not None,
-            "ans": self.coding == "ans",
+            "ans": self.coding != "packed",
             "bundle": self.bundle is not None,
             "affine8": bool(self.affine8),
+            "classes": self.coding == "classes",
         }
         return tuple(name for name in FEATURES if used[name])
 
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names of stored tensors that are the format's own in this file."""
-        names = {"scales": {SCALES}, "ans": {COUNTS}, "bundle": {BUNDLE, RECIPE}}
+        names = {"scales": {SCALES}, "ans": {COUNTS}, "bundle": {BUNDLE, RECIPE}, "classes": {CLASSES}}
         return frozenset({CODEBOOK}.union(*(names.get(feature, set()) for feature in self.features)))
 
     def own(self, name: str, entry: Entry) -> tuple[torch.dtype, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 constriction codes; what its model is made of is decided here, by integers alone, so that every machine has the same.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from constriction import stream
@@ -43,25 +43,45 @@ class IndexModel:
 
     def encode(self, pieces: Iterable[np.ndarray], blocks: int) -> bytes:
         """Indices, the last piece first -> their stream of little-endian words."""
-        coder = stream.stack.AnsCoder()
-        for piece in pieces:
-            coder.encode_reverse(piece.astype(np.int32), self._model)
-        words: bytes = coder.get_compressed().astype("<u4").tobytes()
-        return words.ljust(4 * least_words(blocks), b"\0")
+        return encode_stream(((self, piece) for piece in pieces), blocks)
 
     def decode(self, data: bytes, blocks: int) -> np.ndarray:
         """Undo ``encode``: indices (blocks,) int32. Raises FormatError where the stream is not exactly theirs."""
-        words, least = np.frombuffer(data, dtype="<u4").astype(np.uint32), least_words(blocks)
-        if len(words) < least:
-            raise FormatError(f"{len(words)} words of indices where {blocks:,} blocks take {least} at least")
-        if len(words) > least and not words[-1]:
-            raise FormatError("a zero word behind the indices")
-        used = np.flatnonzero(words)
-        coder = stream.stack.AnsCoder(words[: used[-1] + 1] if len(used) else words[:0])
-        indices: np.ndarray = coder.decode(self._model, blocks)
-        if not coder.is_empty():
-            raise FormatError(f"the stream of indices does not end with the last of {blocks:,} blocks")
+        return decode_stream(data, [(self, blocks)])
+
+    def push(self, coder: stream.stack.AnsCoder, indices: np.ndarray) -> None:
+        """Put indices on a coder's stack, the last first."""
+        coder.encode_reverse(indices.astype(np.int32), self._model)
+
+    def pop(self, coder: stream.stack.AnsCoder, count: int) -> np.ndarray:
+        """Take so many indices from a coder's stack: int32."""
+        indices: np.ndarray = coder.decode(self._model, count)
         return indices
+
+
+def encode_stream(pieces: Iterable[tuple[IndexModel, np.ndarray]], blocks: int) -> bytes:
+    """Indices under the model of each piece, the last piece first -> one stream of little-endian words."""
+    coder = stream.stack.AnsCoder()
+    for model, piece in pieces:
+        model.push(coder, piece)
+    words: bytes = coder.get_compressed().astype("<u4").tobytes()
+    return words.ljust(4 * least_words(blocks), b"\0")
+
+
+def decode_stream(data: bytes, parts: Sequence[tuple[IndexModel, int]]) -> np.ndarray:
+    """Undo ``encode_stream``: so many indices under each model, int32. FormatError where they are not exactly there."""
+    blocks = sum(count for _, count in parts)
+    words, least = np.frombuffer(data, dtype="<u4").astype(np.uint32), least_words(blocks)
+    if len(words) < least:
+        raise FormatError(f"{len(words)} words of indices where {blocks:,} blocks take {least} at least")
+    if len(words) > least and not words[-1]:
+        raise FormatError("a zero word behind the indices")
+    used = np.flatnonzero(words)
+    coder = stream.stack.AnsCoder(words[: used[-1] + 1] if len(used) else words[:0])
+    indices = np.concatenate([model.pop(coder, count) for model, count in parts])
+    if not coder.is_empty():
+        raise FormatError(f"the stream of indices does not end with the last of {blocks:,} blocks")
+    return indices
 
 
 def store_counts(usage: np.ndarray) -> bytes:

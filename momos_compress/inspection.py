@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from momos_compress.container import COUNTS, dtype_name
+from momos_compress.container import CLASSES, COUNTS, dtype_name
 from momos_compress.reader import MomosFile
 
 
@@ -40,8 +40,8 @@ def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = Non
 
 
 def mosaic_bytes(file: MomosFile) -> int:
-    """Size of the stored indices, with the counts that decode them."""
-    own = {COUNTS} & file.recipe.reserved
+    """Size of the stored indices, with what decodes them."""
+    own = {COUNTS, CLASSES} & file.recipe.reserved
     return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
 
 

@@ -105,7 +105,7 @@ def compress(
             replaced=fitted.replaced,
             spool_directory=path.parent,
         )
-        recipe = recipe_of(checkpoint, work, mosaic, kept, settings.coding or "packed")
+        recipe = recipe_of(checkpoint, work, mosaic, kept)
         # A file that needs any extension of the format is small with all of them.
         file_bytes = write_container(path, stored, recipe, bundled=bool(recipe.features))
     file = MomosFile(path)

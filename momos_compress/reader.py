@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from momos_compress import affine8
 from momos_compress.bundle import inflate
 from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.container import (
+    CLASSES,
     CODEBOOK,
     COUNTS,
     DIGEST_HEX,
@@ -23,6 +25,7 @@ from momos_compress.container import (
 )
 from momos_compress.entropy_coding import IndexModel, least_words, most_count_bytes, read_counts
 from momos_compress.errors import FormatError, one_line
+from momos_compress.index_classes import ClassCoder, most_class_bytes, read_classes
 from momos_compress.packing import index_bits, unpack
 from momos_compress.recipe_parser import Record, features_of, parse_recipe, parse_text
 from momos_compress.safetensors_file import Entry, SafetensorsFile
@@ -73,6 +76,8 @@ class MomosFile:
             self._stored.check_bytes(SCALES, recipe.scales)
         if COUNTS in recipe.reserved and self._stored.check_bytes(COUNTS) > most_count_bytes(recipe.k):
             raise FormatError(f"{COUNTS!r} is longer than counts of {recipe.k:,} motifs are")
+        if CLASSES in recipe.reserved and self._stored.check_bytes(CLASSES) > most_class_bytes(recipe.grids):
+            raise FormatError(f"{CLASSES!r} is longer than the classes of its rows and columns are")
         for tensor in recipe.tensors.values():
             self._check_mosaic(tensor)
         for name in recipe.cast:
@@ -139,11 +144,12 @@ class MomosFile:
         """The mosaic of one compressed parameter: motif indices (blocks,) int32."""
         tensor, k = self.recipe.tensors[name], self.recipe.k
         stored = self._stored.read(name)
-        size = len(stored) // 4 * 4 if self.recipe.coding == "ans" else tensor.packed_bytes(k)
+        coded = self.recipe.coding != "packed"
+        size = len(stored) // 4 * 4 if coded else tensor.packed_bytes(k)
         if bool(stored[size:].any()):
             raise FormatError("the guard byte is not zero")
-        if self.recipe.coding == "ans":
-            return torch.from_numpy(self._model.decode(tensor_data(stored[:size]), tensor.blocks)).to(device)
+        if coded:
+            return torch.from_numpy(self._decode_indices(tensor, tensor_data(stored[:size]))).to(device)
         indices = unpack(stored[:size].to(device), tensor.blocks, index_bits(k))
         if int(indices.max()) >= k:
             raise FormatError(f"index {int(indices.max())} where there are {k} motifs")
@@ -161,9 +167,23 @@ class MomosFile:
             raise FormatError("the codebook holds a value that is not finite")
         return motifs
 
+    def _decode_indices(self, tensor: CompressedTensor, data: bytes) -> np.ndarray:
+        if self.recipe.coding == "classes" and tensor.layout.rows is not None:
+            return self._classes.decode(tensor.name, data)
+        return self._model.decode(data, tensor.blocks)
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return read_counts(tensor_data(self._stored.read(COUNTS)), self.recipe.k)
+
     @cached_property
     def _model(self) -> IndexModel:
-        return IndexModel(read_counts(tensor_data(self._stored.read(COUNTS)), self.recipe.k))
+        return IndexModel(self._counts)
+
+    @cached_property
+    def _classes(self) -> ClassCoder:
+        data = tensor_data(self._stored.read(CLASSES))
+        return ClassCoder(self._counts, read_classes(data, self._counts, self.recipe.grids))
 
     @cached_property
     def _scales(self) -> dict[str, torch.Tensor]:

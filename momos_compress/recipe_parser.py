@@ -11,6 +11,7 @@ from momos_compress.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.bundle import bundle_from_json
 from momos_compress.container import (
     BUNDLE,
+    CLASSES,
     CODEBOOK,
     COUNTS,
     EVERY,
@@ -94,18 +95,21 @@ def _affine8(
     if "affine8" not in features:
         return {}
     bytes_ = [name for name, entry in stored if entry.dtype == "U8" and len(entry.shape) == 1]
-    own = (name for name in bytes_ if name not in tensors and name not in (SCALES, COUNTS, BUNDLE, RECIPE))
+    own = (name for name in bytes_ if name not in tensors and name not in (SCALES, COUNTS, CLASSES, BUNDLE, RECIPE))
     return _cast(mapping(record, "affine8"), own)
 
 
 def _coding(record: Record, features: frozenset[str], k: int) -> Coding:
     if "ans" not in features:
+        if "classes" in features:
+            raise FormatError("has the feature 'classes' without 'ans'")
         return "packed"
-    if record.get("coding") != "ans":
-        raise FormatError(f"'coding' must be 'ans', not {str(record.get('coding'))[:40]!r}")
+    coding: Coding = "classes" if "classes" in features else "ans"
+    if record.get("coding") != coding:
+        raise FormatError(f"'coding' must be {coding!r}, not {str(record.get('coding'))[:40]!r}")
     if not 2 <= k <= MAX_ANS_MOTIFS:
         raise FormatError(f"{k:,} motifs cannot be coded by 'ans', which takes 2 to {MAX_ANS_MOTIFS:,}")
-    return "ans"
+    return coding
 
 
 def _codebook_step(record: Record, features: frozenset[str]) -> float | None:

@@ -7,7 +7,7 @@ Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
-Coding = Literal["packed", "ans"]
+Coding = Literal["packed", "ans", "classes"]
 
 SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 
@@ -21,11 +21,12 @@ class Settings:
 
     c: capacity, motifs over blocks. k: the number of motifs itself, instead of c. codebook_dtype None: int8 where that
     costs next to nothing, else float16; float32 with the paper's protocol. coding None: ans; packed with the paper's
-    protocol. calibrate: data without labels that the motifs are fitted to, "synthetic" or "none"; None: synthetic where
-    the network has batch norms to make inputs from. samples None: 1,024, or what there is. method None: hessian with
-    calibration, else faiss where it is installed. rate_weight: what a bit of the file counts beside output error; at 1,
-    as much as more motifs would buy in theory. exceptions: with calibration, weights whose errors would cost more than
-    their bytes are stored as they are, unless include names what to take.
+    protocol; classes: ans by classes of rows and columns, where that is smaller. calibrate: data without labels that
+    the motifs are fitted to, "synthetic" or "none"; None: synthetic where the network has batch norms to make inputs
+    from. samples None: 1,024, or what there is. method None: hessian with calibration, else faiss where it is
+    installed. rate_weight: what a bit of the file counts beside output error; at 1, as much as more motifs would buy in
+    theory. exceptions: with calibration, weights whose errors would cost more than their bytes are stored as they are,
+    unless include names what to take.
     """
 
     c: float | None = None

@@ -55,7 +55,7 @@ def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, 
     tensors = list(stored)
     _check_names(tensors)  # before some of them are bundled: the network is exported one day
     names = [tensor.name for tensor in tensors]
-    if recipe.coding == "ans" if bundled is None else bundled:
+    if recipe.coding != "packed" if bundled is None else bundled:
         tensors, recipe = _bundled(tensors, recipe)
         names += [BUNDLE, RECIPE]
     for name in recipe.reserved:

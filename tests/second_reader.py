@@ -85,6 +85,12 @@ def bounds(stored: list[int]) -> list[int]:
 
 def ans(data: bytes, count: int, limits: list[int]) -> list[int]:
     """The indices of one stream."""
+    return ans_under(data, [limits] * count)
+
+
+def ans_under(data: bytes, models: list[list[int]]) -> list[int]:
+    """The indices of one stream, each under bounds of its own."""
+    count = len(models)
     words = [int(word) for word in np.frombuffer(data, dtype="<u4")]
     assert len(words) >= -(-count // 256)
     while words and not words[-1]:
@@ -94,7 +100,7 @@ def ans(data: bytes, count: int, limits: list[int]) -> list[int]:
         if words:
             state = state << 32 | words.pop()
     out = []
-    for _ in range(count):
+    for limits in models:
         low = state % 2**24
         index = bisect_right(limits, low) - 1
         state = (state >> 24) * (limits[index + 1] - limits[index]) + low - limits[index]
@@ -117,6 +123,38 @@ def scale(code: int) -> np.float32:
     """The value of a scale's code."""
     q, j = divmod(code - 192, 8)
     return np.float32(SCALE_MANTISSAS[j] * 2.0 ** (q - 23))
+
+
+def class_models(counts: list[int], data: bytes) -> tuple[list[list[int]], list[list[int]], bytes]:
+    """Bounds for blocks of each class, for the classes of rows and of columns, and the stream of those."""
+    starts = [0, *accumulate(counts)]
+    sixteenths = [min(15, 16 * start // starts[-1]) for start in starts[:-1]]
+    group = [sorted(set(sixteenths)).index(sixteenth) for sixteenth in sixteenths]
+    groups = group[-1] + 1
+    tables = [data[kind * groups : (kind + 1) * groups] for kind in range(9)]
+    rest = data[9 * groups :]
+    assert all(data[: 9 * groups + 6])
+    models = [bounds([count * table[g] for count, g in zip(counts, group, strict=True)]) for table in tables]
+    return models, [bounds(list(rest[:3])), bounds(list(rest[3:6]))], rest[6:]
+
+
+def classes_of(data: bytes, counts: list[int], grids: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
+    """The class of each block of each parameter that has classes."""
+    _, (of_rows, of_columns), stream = class_models(counts, data)
+    rows, columns = (sum(grid[axis] for grid in grids.values()) for axis in (0, 1))
+    found = ans_under(stream, [of_rows] * rows + [of_columns] * columns)
+    out, row, column = {}, 0, rows
+    for name, (height, width) in grids.items():
+        out[name] = [3 * a + b for a in found[row : row + height] for b in found[column : column + width]]
+        row, column = row + height, column + width
+    return out
+
+
+def ans_by_class(data: bytes, classes: list[int], models: list[list[int]]) -> list[int]:
+    """The indices of one stream whose blocks have classes."""
+    order = sorted(range(len(classes)), key=classes.__getitem__)
+    found = ans_under(data, [models[classes[block]] for block in order])
+    return [index for _, index in sorted(zip(order, found, strict=True))]
 
 
 def ans_words(indices: list[int], limits: list[int]) -> bytes:
@@ -142,8 +180,19 @@ def decode(path: Path) -> dict[str, np.ndarray]:
     book = tensors["momos.codebook"].astype(np.float32)
     if "codebook_step" in recipe:
         book = book * np.float32(recipe["codebook_step"])
-    coded = recipe.get("coding") == "ans"
-    limits = bounds(counts(tensors["momos.counts"].tobytes())) if coded else []
+    coded = recipe.get("coding") in ("ans", "classes")
+    own_counts = counts(tensors["momos.counts"].tobytes()) if coded else []
+    limits = bounds(own_counts) if coded else []
+    classes: dict[str, list[int]] = {}
+    models: list[list[int]] = []
+    if recipe.get("coding") == "classes":
+        grids = {}
+        for name, entry in recipe["tensors"].items():
+            if "rows" in entry:
+                row_values = int(np.prod(entry["shape"], dtype=np.int64)) // entry["rows"]
+                grids[name] = entry["rows"], -(-row_values // s)
+        classes = classes_of(tensors["momos.classes"].tobytes(), own_counts, grids)
+        models = class_models(own_counts, tensors["momos.classes"].tobytes())[0]
     out, scales_read = {}, 0
     for name, entry in recipe["tensors"].items():
         shape = entry["shape"]
@@ -151,7 +200,9 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         rows = entry.get("rows", 1)
         row_blocks = -(-(values // rows) // s)
         data = tensors[name].tobytes()
-        if coded:
+        if name in classes:
+            indices = ans_by_class(data[: len(data) // 4 * 4], classes[name], models)
+        elif coded:
             indices = ans(data[: len(data) // 4 * 4], rows * row_blocks, limits)
         else:
             indices = unpack(data, rows * row_blocks, k)

@@ -62,7 +62,7 @@ def write(
     )
     coding = work.settings.coding or "packed"
     stored, kept = stored_tensors(checkpoint, work, mosaic, coding)
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept, coding))
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept))
     return MomosFile(path)
 
 

@@ -58,7 +58,7 @@ def sound(path: Path, coding: str) -> bytes:
         sampled_blocks=0,
     )
     stored, kept = stored_tensors(checkpoint, work, mosaic, coding)  # type: ignore[arg-type]
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept, coding))  # type: ignore[arg-type]
+    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept))  # type: ignore[arg-type]
     return path.read_bytes()
 
 

@@ -87,7 +87,10 @@ def compress(
     ] = DEFAULTS.passthrough,
     coding: Annotated[
         Coding | None,
-        Parameter(help="How indices are stored: by how often each motif is used (ans, the default), or in whole bits."),
+        Parameter(
+            help="How indices are stored: by how often each motif is used (ans, the default), that by row and column "
+            "(classes, smaller still), or in whole bits (packed)."
+        ),
     ] = DEFAULTS.coding,
     include: Annotated[
         tuple[str, ...], Parameter(help="Exactly the tensors to compress: glob, or re:EXPR. Repeatable.", negative=())

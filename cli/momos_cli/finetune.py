@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, open_model, print_json
 from momos_compress.errors import MomosError
 from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode, Topology
-from momos_compress.settings import Settings
+from momos_compress.settings import Coding, Settings
 
 if TYPE_CHECKING:
     from momos_compress.checkpoint import Checkpoint
@@ -89,6 +89,7 @@ def finetune(
     k: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
     s: Annotated[int | None, Whole, Parameter(help="As for compress.")] = None,
     rate_weight: Annotated[float | None, Parameter(help="As for compress.")] = None,
+    coding: Annotated[Coding | None, Parameter(help="As for compress.")] = None,
     calibrate: Annotated[
         str | None, Parameter(help="As for compress; default: samples of --data that are trained on.")
     ] = None,
@@ -142,7 +143,7 @@ def finetune(
 
     compression = Settings(
         c=c, k=k, s=COMPRESSION.s if s is None else s, calibrate=calibrate, seed=seed, device=device,
-        rate_weight=COMPRESSION.rate_weight if rate_weight is None else rate_weight,
+        rate_weight=COMPRESSION.rate_weight if rate_weight is None else rate_weight, coding=coding,
     )  # fmt: skip
     resolve(compression)
     named = NAMED_SOURCES.get(teacher or model)
@@ -158,8 +159,10 @@ def finetune(
         return open_model(name, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
 
     compressed = checkpoint is None and is_container(model)
-    if compressed and any(value is not None for value in (c, k, s, rate_weight, calibrate)):
-        raise MomosError(f"{model} is compressed already; --c, --k, --s, --rate-weight and --calibrate are for others")
+    if compressed and any(value is not None for value in (c, k, s, rate_weight, coding, calibrate)):
+        raise MomosError(
+            f"{model} is compressed already; --c, --k, --s, --rate-weight, --coding and --calibrate are for others"
+        )
     if teacher is not None and not compressed:
         raise MomosError("--teacher is for a compressed file; a dense network is its own teacher")
     source = MomosFile(model) if compressed else opened(model)

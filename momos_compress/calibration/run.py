@@ -216,7 +216,7 @@ class _Run:
             self.fits,
             self.statistics.moments,
             torch.from_numpy(motifs),
-            rate_weight=settings.rate_weight if settings.coding == "ans" else 0.0,
+            rate_weight=settings.rate_weight if settings.coding != "packed" else 0.0,
             motif_bits=bits + 4,
             zero_motif=settings.zero_motif,
             device=self.device,

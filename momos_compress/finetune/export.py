@@ -79,6 +79,7 @@ def write_tuned(
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
         cast=kept.cast,
         affine8=kept.affine8,
+        coding=kept.coding,
         distortion=mosaic.distortion,
         energy=mosaic.energy,
         codebook_step=step,

@@ -1,0 +1,61 @@
+"""What indices take by each coding, and how long they take to write and read; of compressed files that are there.
+
+    python benchmarks/codings.py FILE.momos.safetensors ... [--repeats 5]
+
+ans: by how often each motif is used in the whole file. classes: that by row and column. Times are of all indices of a
+file, ans and classes in turn; reading is divided by reading ans.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from _common import machine, spread, timed
+
+from momos_compress import MomosFile
+from momos_compress.entropy_coding import IndexModel, read_counts, store_counts
+from momos_compress.index_classes import ClassCoder, find_classes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print(machine())
+    print("| file | blocks | k | ans, bytes | classes, bytes | less | classes found, s | read, over ans |")
+    print("|---|---|---|---|---|---|---|---|")
+    for path in options.files:
+        print(
+            f"| {str(path).removesuffix('.momos.safetensors')} | {' | '.join(row(path, options.repeats))} |", flush=True
+        )
+
+
+def row(path: Path, repeats: int) -> list[str]:
+    file = MomosFile(path)
+    grids, k = file.recipe.grids, file.recipe.k
+    indices = {name: file.indices(name).numpy() for name in file.recipe.tensors}
+    usage = np.bincount(np.concatenate(list(indices.values())), minlength=k)
+    counts = read_counts(store_counts(usage), k)
+    model = IndexModel(counts)
+    plain = {name: model.encode([found], len(found)) for name, found in indices.items()}
+    size = sum(map(len, plain.values())) + len(store_counts(usage))
+    cells = [f"{file.recipe.blocks:,}", f"{k:,}", f"{size:,}"]
+    seconds = timed(lambda: find_classes(grids, counts, usage, indices.__getitem__))
+    classes = find_classes(grids, counts, usage, indices.__getitem__)
+    if classes is None:
+        return [*cells, "none", "", f"{seconds:.2f}", ""]
+    coder = ClassCoder(counts, classes)
+    classed = {name: coder.encode(name, indices[name]) for name in grids}
+    kept = sum(len(data) for name, data in plain.items() if name not in grids)
+    smaller = size - sum(map(len, plain.values())) + kept + sum(map(len, classed.values())) + len(classes.to_bytes())
+    ratios = []
+    for _ in range(repeats):
+        before = timed(lambda: [model.decode(data, len(indices[name])) for name, data in plain.items()])
+        after = timed(lambda: [coder.decode(name, data) for name, data in classed.items()])
+        ratios.append(after / before)
+    return [*cells, f"{smaller:,}", f"{100 * (1 - smaller / size):.1f} %", f"{seconds:.2f}", spread(ratios)]
+
+
+if __name__ == "__main__":
+    main()
