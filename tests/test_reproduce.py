@@ -60,6 +60,9 @@ def test_figures_need_their_own_runs() -> None:
     assert names == ["momos_mlp-s4-c0.01-seed0", "cifar_resnet20-s4-c0.01-seed0"]
     assert len(combinations(NETWORKS, (3, 4, 5), (0.005, 0.01, 0.05, 0.1), (2, 4, 8), 1)) == 3 * 3 * 4
     assert len(combinations(NETWORKS, (5,), (0.005, 0.01), (2, 4, 8), 3)) == 6
+    short = combinations(NETWORKS, (3, 4, 5), (0.01,), (2, 4, 8), 1, whole=False)
+    assert [run.s for run in short if run.network.name == "cifar_vit"] == [4]
+    assert len(short) == 3 + 3 + 1
     with pytest.raises(MomosError, match="--figures 2 is none of 3, 4, 5"):
         combinations(NETWORKS, (2,), (0.01,), (4,), 1)
     with pytest.raises(MomosError, match="in none of the figures"):

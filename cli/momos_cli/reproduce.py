@@ -23,7 +23,9 @@ def reproduce(
         str | None, Parameter(help="timm names instead of momos_mlp, cifar_resnet20 and cifar_vit.")
     ] = None,
     c: Annotated[str, Parameter(help="Capacities.")] = "0.005,0.01,0.05,0.1",
-    s: Annotated[str, Parameter(help="Block sizes of figure 4.")] = "2,4,8",
+    s: Annotated[
+        str, Parameter(help="Block sizes of figure 4; the vision transformer: 4 alone, unless named or --full.")
+    ] = "2,4,8",
     epochs: Annotated[int | None, Whole, Parameter(help=f"Default {EPOCHS}; with --full {FULL_EPOCHS}.")] = None,
     seeds: Annotated[int, Whole, Parameter(help="Runs of each combination.")] = 1,
     full: Annotated[bool, Flag, Parameter(help=f"The paper's length of training: {FULL_EPOCHS} epochs.")] = False,
@@ -59,7 +61,8 @@ def reproduce(
             raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
         chosen = tuple(known.get(name) or Network(name, 3, residual="resnet" in name) for name in names)
     wanted = numbers("--figures", figures, int)
-    runs = combinations(chosen, wanted, numbers("--c", c, float), numbers("--s", s, int), seeds)
+    sizes, whole = numbers("--s", s, int), full or networks is not None
+    runs = combinations(chosen, wanted, numbers("--c", c, float), sizes, seeds, whole=whole)
     out = Path(output).expanduser()
     with StageProgress(quiet=quiet) as progress:
         found = reproduce_momos(runs, Data(data, base.validation, test), out, base, figures=wanted, tell=progress)

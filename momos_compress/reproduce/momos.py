@@ -29,12 +29,14 @@ SIZE = 4
 @dataclass(frozen=True)
 class Network:
     """A network of the study. figure: where its distortion over epochs stands, 3 or 5. residual: it has the paper's
-    profile for ResNets, which is SGD; others have AdamW.
+    profile for ResNets, which is SGD; others have AdamW. slow: it stands in figure 4 with one block size alone, unless
+    all are asked for.
     """
 
     name: str
     figure: int
     residual: bool = False
+    slow: bool = False
 
     def settings(self, base: FinetuneSettings) -> FinetuneSettings:
         """The paper's profile for this network: optimiser, learning rate, weight decay; no warm-up."""
@@ -44,7 +46,7 @@ class Network:
         return replace(base, optimiser="adamw", learning_rate=3e-4, weight_decay=1e-2, betas=(0.9, 0.999))
 
 
-NETWORKS = (Network("momos_mlp", 3), Network("cifar_resnet20", 3, residual=True), Network("cifar_vit", 5))
+NETWORKS = (Network("momos_mlp", 3), Network("cifar_resnet20", 3, residual=True), Network("cifar_vit", 5, slow=True))
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,18 @@ class Study:
 
 
 def combinations(
-    networks: Sequence[Network], figures: Sequence[int], capacities: Sequence[float], sizes: Sequence[int], seeds: int
+    networks: Sequence[Network],
+    figures: Sequence[int],
+    capacities: Sequence[float],
+    sizes: Sequence[int],
+    seeds: int,
+    *,
+    whole: bool = True,
 ) -> list[Combination]:
-    """The runs that these figures need, each once; MomosError where a figure is none of the study's."""
+    """The runs that these figures need, each once; MomosError where a figure is none of the study's.
+
+    whole: slow networks have every block size in figure 4 too.
+    """
     for figure in figures:
         if figure not in FIGURES:
             raise MomosError(f"--figures {figure} is none of {', '.join(map(str, FIGURES))}")
@@ -85,7 +96,8 @@ def combinations(
     found: dict[Combination, None] = {}
     for network in networks:
         wanted = {SIZE} if network.figure in figures else set()
-        wanted |= set(sizes) if 4 in figures else set()
+        if 4 in figures:
+            wanted |= set(sizes) if whole or not network.slow else {SIZE}
         for s in sorted(wanted):
             for c in capacities:
                 for seed in range(seeds):
