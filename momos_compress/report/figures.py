@@ -176,6 +176,13 @@ def chart_on(name: str) -> alt.Chart:
     return alt.Chart(_named(name))
 
 
+def epoch_axis(last: int) -> alt.X:
+    """Whole epochs, ten ticks at most: left alone, an axis of few would have ticks at halves."""
+    every = -(-last // 10)
+    ticks = list(range(every, last + 1, every))
+    return alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d", grid=False))
+
+
 def _reference(**y: Any) -> alt.Chart:
     rule: alt.Chart = chart_on("one").mark_rule(style="reference").encode(y=alt.YDatum(1, **y))
     return rule

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from momos_compress.report.figures import chart_on, specification
+from momos_compress.report.figures import chart_on, epoch_axis, specification
 from momos_compress.report.render import COLOURS, WIDTH, Spec
 
 HEIGHT = 220
@@ -19,11 +19,11 @@ def distortion_chart(rows: Rows, figure: int) -> Spec | None:
         return None
     return _panels(
         _means(rows, ("network", "c", "epoch"), "distortion"),
-        alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+        epoch_axis(max(row["epoch"] for row in rows)),
         alt.Y("mean:Q", title="distortion D", scale=alt.Scale(type="log", nice=False, padding=8)),
         ("c", "capacity c"),
         f"Distortion over epochs (figure {figure})",
-        "squared difference that each epoch's projection makes; s = 4; bars: from least to greatest over seeds",
+        f"squared difference that each epoch's projection makes; s = 4{_bars(rows)}",
     )
 
 
@@ -36,13 +36,21 @@ def accuracy_chart(rows: Rows) -> Spec | None:
     return _panels(
         _means(best, ("network", "s", "c"), measure),
         alt.X(
-            "c:Q", title="capacity c", scale=alt.Scale(type="log", nice=False, padding=20), axis=alt.Axis(grid=False)
+            "c:Q",
+            title="capacity c",
+            scale=alt.Scale(type="log", nice=False, padding=20),
+            axis=alt.Axis(values=sorted({row["c"] for row in best}), format="~g", grid=False),
         ),
         alt.Y("mean:Q", title=f"{measure.partition('_')[0]} top-1 (%)", scale=alt.Scale(zero=False, padding=8)),
         ("s", "block size s"),
         "Accuracy over capacity (figure 4)",
-        "the best epoch by validation; bars: from least to greatest over seeds",
+        f"the best epoch by validation{_bars(best)}",
     )
+
+
+def _bars(rows: Rows) -> str:
+    seeds = len({row["seed"] for row in rows})
+    return f"; bars: from least to greatest over {seeds} seeds" if seeds > 1 else ""
 
 
 def _means(rows: Rows, keys: Sequence[str], measure: str) -> list[dict[str, Any]]:

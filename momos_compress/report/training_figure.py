@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from momos_compress.report.figures import chart_on, specification
+from momos_compress.report.figures import chart_on, epoch_axis, specification
 from momos_compress.report.render import COLOURS, WIDTH, Spec
 
 PANELS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -34,17 +34,17 @@ def training_chart(rows: Sequence[Mapping[str, Any]], name: str, best: int | Non
             for row in rows
             if row.get(column) is not None
         ]
-        panels.append(_panel(key, title, [label for _, label in shown], best))
+        panels.append(_panel(key, title, [label for _, label in shown], best, max(row["epoch"] for row in rows)))
     chart = alt.vconcat(*panels, spacing=22).resolve_scale(color="independent")
     epochs = f"{len(rows)} {'epoch' if len(rows) == 1 else 'epochs'}"
     rule = "" if best is None else f"; dashed: the best by validation, {best}"
     return specification(chart, f"Training of {name}", f"{epochs}{rule}", **data)
 
 
-def _panel(key: str, title: str, labels: Sequence[str], best: int | None) -> alt.LayerChart | alt.FacetChart:
+def _panel(key: str, title: str, labels: Sequence[str], best: int | None, last: int) -> alt.LayerChart | alt.FacetChart:
     legend = alt.Legend(title=None) if len(labels) > 1 else None
     base = chart_on(key).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False)),
+        x=epoch_axis(last),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=8)),
         color=alt.Color("series:N", scale=alt.Scale(domain=labels, range=COLOURS[: len(labels)]), legend=legend),
     )
