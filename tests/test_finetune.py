@@ -444,10 +444,18 @@ def test_a_finished_run_is_told_again(command: Command) -> None:
     assert again == {**first, "resumed": True}
     file = Path(first["output"])
     contents = file.read_bytes()
-    file.write_bytes(contents[:-1])
-    made_anew = command("digits", *FAST, "-o", "run", "--resume")
-    assert {**made_anew, "seconds": 0} == {**again, "seconds": 0}
-    assert file.read_bytes() == contents
+    flipped = bytearray(contents)
+    flipped[-1] ^= 1
+    for damaged in (contents[:-1], bytes(flipped)):
+        file.write_bytes(damaged)
+        made_anew = command("digits", *FAST, "-o", "run", "--resume")
+        assert {**made_anew, "seconds": 0} == {**again, "seconds": 0}
+        assert file.read_bytes() == contents
+    record = json.loads(Path("run/run.json").read_text())
+    Path("run/run.json").write_text(json.dumps({**record, "result": {"epochs": 1}}))
+    assert command("digits", *FAST, "-o", "run", "--resume")["validation"] == first["validation"]
+    Path("run").rename("moved")
+    assert command("digits", *FAST, "-o", "moved", "--resume")["output"] == "moved/model.momos.safetensors"
 
 
 @pytest.mark.parametrize(

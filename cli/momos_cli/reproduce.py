@@ -24,8 +24,9 @@ def reproduce(
     ] = None,
     c: Annotated[str, Parameter(help="Capacities.")] = "0.005,0.01,0.05,0.1",
     s: Annotated[
-        str, Parameter(help="Block sizes of figure 4; the vision transformer: 4 alone, unless named or --full.")
-    ] = "2,4,8",
+        str | None,
+        Parameter(help="Block sizes of figure 4. Default 2,4,8; for the vision transformer 4, unless named or --full."),
+    ] = None,
     epochs: Annotated[int | None, Whole, Parameter(help=f"Default {EPOCHS}; with --full {FULL_EPOCHS}.")] = None,
     seeds: Annotated[int, Whole, Parameter(help="Runs of each combination.")] = 1,
     full: Annotated[bool, Flag, Parameter(help=f"The paper's length of training: {FULL_EPOCHS} epochs.")] = False,
@@ -43,7 +44,7 @@ def reproduce(
     import momos_zoo  # noqa: F401  registers the paper's networks
     from momos_cli.progress import StageProgress
     from momos_compress.finetune.run import Data
-    from momos_compress.reproduce.momos import NETWORKS, Network, combinations, reproduce_momos
+    from momos_compress.reproduce.momos import NETWORKS, SIZES, Network, combinations, reproduce_momos
 
     base = FinetuneSettings(
         epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs,
@@ -61,7 +62,8 @@ def reproduce(
             raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
         chosen = tuple(known.get(name) or Network(name, 3, residual="resnet" in name) for name in names)
     wanted = numbers("--figures", figures, int)
-    sizes, whole = numbers("--s", s, int), full or networks is not None
+    sizes = SIZES if s is None else numbers("--s", s, int)
+    whole = full or networks is not None or s is not None
     runs = combinations(chosen, wanted, numbers("--c", c, float), sizes, seeds, whole=whole)
     out = Path(output).expanduser()
     with StageProgress(quiet=quiet) as progress:

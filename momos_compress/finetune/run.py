@@ -34,7 +34,7 @@ from momos_compress.finetune.topologies import fix
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
-from momos_compress.reader import MomosFile
+from momos_compress.reader import MomosFile, load_file
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
@@ -331,8 +331,12 @@ class _Run:
         path = self.directory / RESULT
         if not record.get("finished") or not path.is_file():
             return None
-        report = FinetuneReport(**{**record["result"], "resumed": True})
-        return report if path.stat().st_size == report.file_bytes else None
+        try:
+            report = FinetuneReport(**record["result"])
+            load_file(path)  # verifies every tensor
+        except (KeyError, TypeError, MomosError):
+            return None  # it is made anew
+        return replace(report, directory=str(self.directory), output=str(path), resumed=True)
 
     def _accuracy(self, model: nn.Module, samples: Samples) -> dict[str, float]:
         return accuracy(model, self.kind, samples, self.settings.batch_size, self.device)
