@@ -1,4 +1,6 @@
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from safetensors.torch import save_file
 
 import momos_zoo
 from momos_compress import MomosError
-from momos_compress.study.download_cache import make_room
+from momos_compress.study.download_cache import make_room, used_bytes
 from momos_compress.study.model_list import expand, read_list
 from momos_compress.units import parse_size
 
@@ -142,3 +144,39 @@ def test_only_what_was_downloaded_is_dropped_and_only_above_the_limit(tmp_path: 
     assert make_room(cache, 0, (single,))
     assert [path.name for path in cache.iterdir()] == ["models--org--b"]
     assert outside.read_bytes() == b"mine"
+
+
+def test_a_cache_is_counted_while_others_drop_from_it(tmp_path: Path) -> None:
+    (tmp_path / "stays").write_bytes(b"x" * 7)
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            blobs = tmp_path / "models--org--a" / "blobs"
+            blobs.mkdir(parents=True)
+            for number in range(20):
+                (blobs / f"{number}").write_bytes(b"y")
+            shutil.rmtree(tmp_path / "models--org--a")
+
+    other = threading.Thread(target=churn)
+    other.start()
+    try:
+        counts = {used_bytes(tmp_path) for _ in range(2000)}
+    finally:
+        done.set()
+        other.join()
+    assert counts <= set(range(7, 28))
+    assert len(counts) > 1  # it did change meanwhile
+
+
+def test_a_download_that_cannot_be_dropped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    single = tmp_path / "cache" / "old.pth"
+    single.parent.mkdir()
+    single.write_bytes(b"z")
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    make_room(single.parent, 0, (single,))
+    assert single.is_file()

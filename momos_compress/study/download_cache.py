@@ -1,20 +1,34 @@
 """A cache of downloaded weights that may be bounded: what has been measured makes room."""
 
+import contextlib
+import os
 import shutil
+import stat
 from pathlib import Path
 
 from momos_compress import hub
 
 
 def used_bytes(directory: Path) -> int:
-    """Size of the files below a directory; links count as nothing."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    """Size of the files below a directory; links count as nothing, and so does what goes while it is counted.
+
+    Other processes of the study drop and rename files meanwhile, so a directory that was listed may be gone when it is
+    entered.
+    """
+    total = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(os.path.join(parent, name))
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return total
 
 
 def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:
     """Drop the downloads that ``files`` belong to if the cache is above its limit; returns whether it did.
 
-    Only what lies in the cache is ever dropped: a repository of the hub as a whole, or a single file.
+    Only what lies in the cache is ever dropped: a repository of the hub as a whole, or a single file. What cannot be
+    dropped stays: the model was measured, and its row is worth more than the room.
     """
     inside = [path for path in files if path.absolute().is_relative_to(directory.absolute())]
     if not inside or used_bytes(directory) <= limit:
@@ -24,7 +38,8 @@ def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:
         if (directory / first).is_dir():
             shutil.rmtree(directory / first, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
     return True
 
 
