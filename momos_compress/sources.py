@@ -20,6 +20,7 @@ from momos_compress.timm_source import (
     from_timm_name,
     random_checkpoint,
     timm_from_tensors,
+    timm_repository,
     timm_revision,
     weight_candidates,
 )
@@ -82,6 +83,19 @@ def needs_hub(source: str) -> bool:
     """Whether the published weights of ``source`` come from the hub: it is no file, directory or registered name."""
     where = source.partition(":")[2] if source.startswith("local-dir:") else source
     return source not in NAMED_SOURCES and not Path(where).expanduser().exists()
+
+
+def hub_repository(source: str) -> str | None:
+    """Where the published weights of ``source`` come from: a repository's id, or an older timm file's address.
+
+    None where they are on this machine.
+    """
+    if not needs_hub(source):
+        return None
+    if not source.startswith(PREFIXES) and _is_timm_name(source):
+        return timm_repository(source)
+    where = source.partition(":")[2] if source.startswith(PREFIXES) else source
+    return hub.split_revision(where)[0]
 
 
 def current_revision(source: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,13 +16,14 @@ from momos_compress.origins import attach_architecture, file_checkpoint, from_mo
 from momos_compress.readers import SAFETENSORS_SUFFIX, open_weights
 from momos_compress.untrusted import check_timm_name
 
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
 
 def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
     """The published weights of a timm name, from timm's cache or the hub; random ones only without ``pretrained``."""
-    import timm
-
     check_timm_name(name.partition(".")[0])
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
+    config = _published(name)
     if not pretrained:
         return random_checkpoint(name, timm_architecture(_skeleton(name)), seed)
     if config is None or not config.has_weights:
@@ -70,12 +71,23 @@ def _skeleton(name: str) -> nn.Module:
 
 def timm_revision(name: str) -> str | None:
     """What the published weights of a timm name are at now: the hub's commit, or the address of an older file."""
-    import timm
-
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
+    config = _published(name)
     if config is None:
         return None
     return hub.latest_commit(config.hf_hub_id) if config.hf_hub_id else config.url
+
+
+def timm_repository(name: str) -> str | None:
+    """Where the published weights of a timm name lie: the hub's repository, or the address of an older file."""
+    config = _published(name)
+    return None if config is None else config.hf_hub_id or config.url or None
+
+
+def _published(name: str) -> "PretrainedCfg | None":
+    """timm's record of the weights of a name; None where it has none."""
+    import timm
+
+    return timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None
 
 
 def timm_family(name: str) -> str:

@@ -13,6 +13,7 @@ import timm
 import torch
 from hub import COMMIT, LoopbackHub, environment, momos
 
+from momos_compress.sources import hub_repository
 from momos_compress.study.rows import Row, read_rows
 from momos_compress.timm_source import from_timm_name
 
@@ -101,6 +102,25 @@ def test_download_measure_drop_and_resume(repos: dict[str, Path], tmp_path: Path
     rows = {row.model: row for row in read_rows(place / "out")}
     assert [rows[name].status for name in (BROKEN, GONE, "digits")] == ["ok", "failed", "ok"]
     assert str(rows[GONE].error).startswith("the hub at http://127.0.0.1:9 cannot be reached and timm/test_byobnet")
+
+
+def test_names_of_one_repository(repos: dict[str, Path]) -> None:
+    here = "timm/resnet50.a1_in1k"
+    for name in ("resnet50", "resnet50.a1_in1k", here, f"{here}@main", f"hf-hub:{here}"):
+        assert hub_repository(name) == here, name
+    assert hub_repository("digits") is None
+    assert hub_repository(str(repos[BERT])) is None
+    assert hub_repository(f"local-dir:{repos[BERT]}") is None
+
+
+def test_revisions_of_one_repository_do_not_drop_each_others_weights(repos: dict[str, Path], tmp_path: Path) -> None:
+    models = (BERT, f"{BERT}@main", f"{BERT}@{COMMIT}")
+    with LoopbackHub(repos) as hub:
+        code, _, err, rows = study(hub, tmp_path, *models, "--max-cache", "0", "--workers", "3")
+    assert {model: row.error for model, row in rows.items()} == dict.fromkeys(models)
+    assert code == 0, err
+    assert len({row.complexity for row in rows.values()}) == 1
+    assert cached(tmp_path) == []
 
 
 @pytest.mark.slow

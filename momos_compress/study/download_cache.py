@@ -4,7 +4,11 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock
 
 from momos_compress import hub
 
@@ -19,9 +23,22 @@ def used_bytes(directory: Path) -> int:
     for parent, _, names in os.walk(directory):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(os.path.join(parent, name))
+                found = Path(parent, name).lstat()
                 total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
+
+
+@contextlib.contextmanager
+def alone(directory: Path, repository: str) -> Iterator[None]:
+    """Wait until no other process is at ``repository``, and keep others from it until the end.
+
+    Revisions of one repository share a directory of the cache: the first that is measured would drop the files of the
+    others.
+    """
+    lock = directory / ".in-use" / f"{quote(repository, safe='')}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
 
 
 def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:

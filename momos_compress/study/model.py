@@ -1,5 +1,6 @@
 """One model of a study: open it, measure it, measure its copies, and give its row."""
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
@@ -18,7 +19,7 @@ from momos_compress.complexity import Complexity, Measurement, measure
 from momos_compress.errors import MomosError, one_line
 from momos_compress.plan import resolve_device
 from momos_compress.settings import StudySettings
-from momos_compress.sources import current_revision, open_checkpoint
+from momos_compress.sources import current_revision, hub_repository, open_checkpoint
 from momos_compress.stages import Stages
 from momos_compress.study import download_cache
 from momos_compress.study.rows import MEASURES, LayerRow, Row, fingerprint
@@ -71,7 +72,8 @@ def study_model(model: str, job: Job) -> Row:
     try:
         with stages.stage("revision"):
             revision = revision_of(model, job.settings)
-        row = _measured(model, job, revision, stages)
+        with _downloads_held(model, job):
+            row = _measured(model, job, revision, stages)
     except MomosError as error:
         row = failed_row(model, job.settings, str(error), revision)
     except (MemoryError, torch.OutOfMemoryError):
@@ -87,6 +89,15 @@ def failed_row(model: str, settings: StudySettings, error: str, revision: str | 
     record = recorded(settings)
     mark = fingerprint(model, revision, record, version())
     return Row(model, "failed", mark, version(), one_line(error, 500), revision, settings=record)
+
+
+@contextlib.contextmanager
+def _downloads_held(model: str, job: Job) -> Iterator[None]:
+    """Where measured weights are dropped: no other process uses, or drops, what this model comes from meanwhile."""
+    dropped = job.settings.pretrained and job.cache is not None and job.cache_limit is not None
+    repository = hub_repository(model) if dropped else None
+    with download_cache.alone(job.cache, repository) if job.cache and repository else contextlib.nullcontext():
+        yield
 
 
 def _measured(model: str, job: Job, revision: str | None, stages: Stages) -> Row:
