@@ -87,6 +87,8 @@ def environment(endpoint: str, home: Path, **more: str) -> dict[str, str]:
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_ETAG_TIMEOUT": "120",  # machines are shared; what takes long is no fault
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
         "http_proxy": endpoint,
         "https_proxy": endpoint,
         "no_proxy": "127.0.0.1",

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from conftest import minilm_directory, run_command
 from safetensors.torch import save_file
 from test_train_cifar import generate
+from waiting import wait_for
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
@@ -275,9 +275,25 @@ def test_a_tracker_is_told_as_well(command: Command, monkeypatch: pytest.MonkeyP
 # Interrupted
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
+PROGRAM = "from momos_cli.app import main; main()"
+HELD = f"""
+import time
+from pathlib import Path
+from momos_compress.finetune.checkpoints import Checkpoints
+keep = Checkpoints.within_epoch
+def within_epoch(self):
+    if list(self.directory.glob("recovery-1-*")):
+        Path("held").touch()
+        time.sleep(600)
+    keep(self)
+Checkpoints.within_epoch = within_epoch
+{PROGRAM}
+"""
+"""Stands still in the second epoch, steps after its first checkpoint, about to write the second one."""
+
+
+def start(words: list[str], code: str = PROGRAM) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    code = "from momos_cli.app import main; main()"
     return subprocess.Popen([sys.executable, "-c", code, "finetune", *words], env=environment)
 
 
@@ -286,16 +302,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None
     words = ["digits", "--batch-size", "64", "--epochs", "2", "--save-every", "2", "--quiet", "--mode", mode]
     words += ["--k", "300", *(["--calibrate", "none"] if mode == "codebook" else [])]
     whole = start([*words, "-o", "whole"])
-    broken = start([*words, "-o", "broken"])
-    deadline = time.monotonic() + 120
-    while not list(work.glob("broken/recovery-1-*")) and broken.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+    broken = start([*words, "-o", "broken"], HELD)
+    wait_for(lambda: Path("held").exists() or broken.poll() is not None)
     broken.send_signal(signal.SIGKILL)
     assert broken.wait() == -signal.SIGKILL
     assert not Path("broken/model.momos.safetensors").exists()
-    assert whole.wait(120) == 0
+    assert whole.wait(300) == 0
     again = start([*words, "-o", "broken", "--resume"])
-    assert again.wait(120) == 0
+    assert again.wait(300) == 0
     files = [work / name / "model.momos.safetensors" for name in ("whole", "broken")]
     assert files[0].read_bytes() == files[1].read_bytes()
     last = [torch.load(file.with_name("last.pth.tar"), weights_only=True) for file in files]
@@ -308,11 +322,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None
 
 def test_two_processes_train_one_network(work: Path) -> None:
     words = ["digits", *FAST, "--epochs", "2", "--augment", "none", "--save-every", "3"]
-    assert start([*words, "-o", "one"]).wait(120) == 0
+    assert start([*words, "-o", "one"]).wait(300) == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     launch += ["-m", "momos_cli", "finetune"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([*launch, *words, "-o", "two", "--json"], env=environment, capture_output=True, timeout=200)
+    done = subprocess.run([*launch, *words, "-o", "two", "--json"], env=environment, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()
     report = json.loads(done.stdout)  # one of them speaks
     assert report["processes"] == json.loads(Path("two/run.json").read_text())["processes"] == 2
@@ -324,7 +338,7 @@ def test_two_processes_train_one_network(work: Path) -> None:
     gap, size = (files[0].codebook - files[1].codebook).square().sum(), files[0].codebook.square().sum()
     assert gap < 1e-3 * size
     odd = [*launch, "digits", "--calibrate", "none", "--k", "300", "--batch-size", "255", "-o", "odd"]
-    refused = subprocess.run(odd, env=environment, capture_output=True, timeout=200)
+    refused = subprocess.run(odd, env=environment, capture_output=True, timeout=300)
     assert refused.returncode != 0
     assert b"--batch-size 255 is no multiple of the 2 processes" in refused.stderr
 

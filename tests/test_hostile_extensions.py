@@ -409,7 +409,7 @@ def test_lies_about_size_cost_no_memory(tmp_path: Path, coded: bytes) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-c", BOUNDED, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", BOUNDED, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
     )
     results = json.loads(done.stdout.splitlines()[-1])
     assert results.pop("sound")[0] == "loaded"

@@ -542,9 +542,9 @@ def test_reading_takes_time_in_proportion_to_the_tensors(tmp_path: Path) -> None
     recipe, tensors = flat([0, 1], k=2, s=2, values=4)
     many: Tensors = {**tensors, **{f"t{i}": ("U8", [1], b"\1") for i in range(4000)}}
     (tmp_path / "x").write_bytes(container(recipe, many))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(load_file(tmp_path / "x")) == 4001
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS and /proc are Linux's")
@@ -577,7 +577,7 @@ def test_lies_about_size_cost_no_memory(tmp_path: Path, raw: bytes, network: tup
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-c", BOUNDED, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", BOUNDED, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
     )
     results = json.loads(done.stdout.splitlines()[-1])
     assert results.pop("sound")[0] == "loaded"

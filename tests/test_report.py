@@ -428,7 +428,7 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def ready(browser: Any, script: str = "return document.documentElement.dataset.ready === 'yes'") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not browser.execute_script(script):
         assert time.monotonic() < deadline, f"never true: {script}; console: {browser.get_log('browser')}"
         time.sleep(0.05)

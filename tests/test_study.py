@@ -226,9 +226,26 @@ def test_no_workers_is_a_mistake() -> None:
 # The program
 
 
-def start(directory: Path, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "momos_cli", "study", *words, "--seeds", "1", "--rates", "none", "-o", "out"]
-    return subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+WITH_FAULTS = """
+import study_faults
+from momos_cli.app import main
+from momos_compress.study.model import Job
+own = Job.__init__
+def init(self, settings, imports=(), **more):
+    own(self, settings, (*imports, "study_faults"), **more)
+Job.__init__ = init
+main()
+"""
+
+
+def start(directory: Path, *words: str, go: Path | None = None) -> "subprocess.Popen[str]":
+    """The program; with ``go`` it knows fault-slow, which waits until that file exists."""
+    program = ["-m", "momos_cli"] if go is None else ["-c", WITH_FAULTS]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MOMOS_TEST_GO": str(go)}
+    command = [sys.executable, *program, "study", *words, "--seeds", "1", "--rates", "none", "-o", "out"]
+    return subprocess.Popen(
+        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def children_of(pid: int) -> set[int]:
@@ -260,23 +277,25 @@ def test_a_kill_loses_at_most_what_is_in_flight(number: signal.Signals, tmp_path
             {"w": torch.randn(300, 300, generator=torch.Generator().manual_seed(index))},
             tmp_path / f"{index:02}.safetensors",
         )
-    rows = tmp_path / "out" / "rows"
-    process = start(tmp_path, "*.safetensors", "--workers", "2")
+    rows, go = tmp_path / "out" / "rows", tmp_path / "go"
+    words = ("*.safetensors", "fault-slow", "--workers", "2")
+    process = start(tmp_path, *words, go=go)
     wait_for(lambda: rows.is_dir() and len(list(rows.glob("*.json"))) >= 3)
     children = children_of(process.pid)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), err
     assert (out, err) == ("", "")
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))  # none goes on alone
     before = {path.name: path.stat().st_mtime_ns for path in rows.glob("*.json")}
-    assert 3 <= len(before) < 12
-    again = start(tmp_path, "*.safetensors", "--workers", "2")
-    out, err = again.communicate(timeout=120)
+    assert 3 <= len(before) < 13
+    go.touch()
+    again = start(tmp_path, *words, go=go)
+    out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
-    assert "12 models; rows in" in out
+    assert "13 models; rows in" in out
     after = {path.name: path.stat().st_mtime_ns for path in rows.glob("*.json")}
-    assert len(after) == 12
+    assert len(after) == 13
     assert {name: after[name] for name in before} == before
     assert not [path for path in rows.iterdir() if path.suffix != ".json"]
 
@@ -285,7 +304,7 @@ def test_failed_models_are_told_by_the_exit_code(tmp_path: Path) -> None:
     save_file({"w": torch.randn(80, 80)}, tmp_path / "good.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(os.urandom(100))
     process = start(tmp_path, "good.safetensors", "bad.safetensors", "resnet99x")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "3 models, 2 failed" in out
     assert [line.split(":")[:2] for line in err.splitlines()] == [

@@ -5,13 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 from hub import COMMIT, LoopbackHub, environment, momos
+from waiting import wait_for
 
 from momos_compress.sources import hub_repository
 from momos_compress.study.rows import Row, read_rows
@@ -133,10 +133,7 @@ def test_a_kill_while_downloading_is_resumed(repos: dict[str, Path], tmp_path: P
             [*command, "--max-cache", "0"], cwd=place, env=environment(hub.url, tmp_path / "home"),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + 90
-        while len(list(place.glob("out/rows/*.json"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: len(list(place.glob("out/rows/*.json"))) >= 2)
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = {row.model for row in read_rows(place / "out")}
