@@ -2,15 +2,17 @@
 
     python benchmarks/finetune.py targets --data ../shared/data -o DIR [--seeds 0,1,2] [--only K ...]
     python benchmarks/finetune.py against --data ../shared/data -o DIR [--seeds 0,1,2] [--epochs 1]
+    python benchmarks/finetune.py zoo --data ../shared/data --zoo DIR -o DIR [--seeds 0,1,2]
     python benchmarks/finetune.py step [--model cifar_resnet20 ...]
     python benchmarks/finetune.py report -o DIR
 
 `targets` compresses the ResNet-20 of --data at several rates, trains on cifar10-train.tar without its labels, and
 measures the file on cifar10-test.tar. `against` does the same at fixed s and c, by this project's way and by the
 paper's scheme, for as many epochs each; the paper's learning rate is the best of --learning-rates by validation at
-s = 4, c = 0.05 and the first seed. `step` times forward and backward of a dense network and of its mosaic in one run,
-and counts what they hold. Rows go to DIR/finetune.jsonl, and what stands there is not run again. Steps are in bfloat16
-unless --float32 is given; what is measured never is.
+s = 4, c = 0.05 and the first seed. `zoo` trains the files of --zoo (which `python -m momos_zoo.train_cifar` writes) for
+an epoch: networks that nobody chose settings on, all as it is by default but the rate. `step` times forward and
+backward of a dense network and of its mosaic in one run, and counts what they hold. Rows go to DIR/finetune.jsonl, and
+what stands there is not run again. Steps are in bfloat16 unless --float32 is given; what is measured never is.
 """
 
 import argparse
@@ -42,6 +44,8 @@ RATES: tuple[tuple[int, float, int, float, Coding], ...] = (
     (256, 12.8, 5, 2.0, "ans"),
 )
 """k, rate weight, epochs, temperature and coding: about 20, 25 and 35 times smaller."""
+ZOO, ZOO_RATE = ("cifar_mobilenet", "cifar_vit"), (400, 10.0)
+"""Networks, and k and rate weight at which they are trained."""
 SIZES, CAPACITIES = (2, 4, 8), (0.005, 0.01, 0.05, 0.1)
 STEPS = 20
 
@@ -51,12 +55,12 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def trained(
-    options: argparse.Namespace, settings: FinetuneSettings, compression: Settings, name: str
+    options: argparse.Namespace, source: str, settings: FinetuneSettings, compression: Settings, name: str
 ) -> dict[str, Any]:
     """One run in a directory of its own; its report, less what is not of interest."""
     data = Path(options.data)
     where = Data(str(data / "cifar10-train.tar"), settings.validation, str(data / "cifar10-test.tar"))
-    checkpoint = open_checkpoint(str(data / f"{NETWORK}.safetensors"))
+    checkpoint = open_checkpoint(source)
     directory = Path(options.output) / "runs" / name
     report = finetune(checkpoint, where, settings, directory, compression=compression, resume=True).to_json()
     test, validation = report["test"], report["validation"]
@@ -73,14 +77,20 @@ def trained(
 
 
 def run_once(
-    options: argparse.Namespace, key: dict[str, Any], settings: FinetuneSettings, compression: Settings
+    options: argparse.Namespace,
+    key: dict[str, Any],
+    settings: FinetuneSettings,
+    compression: Settings,
+    source: str | None = None,
 ) -> Row:
+    """The row of ``key``; source: the weights file, the ResNet-20 of --data where it is not given."""
     path = Path(options.output) / "finetune.jsonl"
     for row in rows_of(path):
         if {name: row.get(name) for name in key} == key:
             return row
     name = "-".join(str(value).replace("/", "_") for value in key.values())
-    row = {**key, **trained(options, settings, compression, name)}
+    source = source or str(Path(options.data) / f"{NETWORK}.safetensors")
+    row = {**key, **trained(options, source, settings, compression, name)}
     append(path, row)
     return row
 
@@ -120,6 +130,17 @@ def against(options: argparse.Namespace) -> None:
                 papers(s, c, seed, best)
                 key = {**shared(s, c, seed), "way": "codebook"}
                 run_once(options, key, settings_of(options, seed, epochs=epochs), Settings(s=s, c=c, seed=seed))
+
+
+def zoo(options: argparse.Namespace) -> None:
+    k, rate_weight = ZOO_RATE
+    for seed in options.seeds:
+        for network in ZOO:
+            key = {"table": "zoo", "network": network, "k": k, "rate_weight": rate_weight}
+            key |= {"epochs": options.epochs or 1, "seed": seed}
+            settings = settings_of(options, seed, epochs=options.epochs or 1)
+            compression = Settings(k=k, rate_weight=rate_weight, seed=seed)
+            run_once(options, key, settings, compression, str(Path(options.zoo) / f"{network}.safetensors"))
 
 
 def step(options: argparse.Namespace) -> None:
@@ -179,6 +200,11 @@ def report(options: argparse.Namespace) -> None:
         cells = [shown(own, "ratio"), f"{k}, {weight:g}", *map(str, others), str(len(own))]
         cells.append(shown(own, "before"))
         print(f"| {' | '.join([*cells, shown(own, 'after')])} |")
+    print("\n| network | k, rate weight | epochs | seeds | ratio | original | before | after |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (network, k, weight, epochs), own in grouped(rows, "zoo", ("network", "k", "rate_weight", "epochs")).items():
+        figures = " | ".join(shown(own, name) for name in ("ratio", "teacher", "before", "after"))
+        print(f"| {network} | {k}, {weight:g} | {epochs} | {len(own)} | {figures} |")
     print("\n| s | c | epochs | seeds | ours: ratio, top-1 | paper: ratio, top-1 |\n|---|---|---|---|---|---|")
     for (s, c, epochs), own in grouped(rows, "against", ("s", "c", "epochs")).items():
         ours = [row for row in own if row["way"] == "codebook"]
@@ -211,8 +237,9 @@ def shown(rows: list[dict[str, Any]], name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("targets", "against", "step", "report"))
+    parser.add_argument("what", choices=("targets", "against", "zoo", "step", "report"))
     parser.add_argument("--data")
+    parser.add_argument("--zoo")
     parser.add_argument("-o", "--output", default="finetune-runs")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
@@ -224,7 +251,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--k", type=int, default=400)
     options = parser.parse_args()
-    {"targets": targets, "against": against, "step": step, "report": report}[options.what](options)
+    {"targets": targets, "against": against, "zoo": zoo, "step": step, "report": report}[options.what](options)
 
 
 if __name__ == "__main__":
