@@ -1,6 +1,5 @@
-import shutil
+import os
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -146,27 +145,51 @@ def test_only_what_was_downloaded_is_dropped_and_only_above_the_limit(tmp_path: 
     assert outside.read_bytes() == b"mine"
 
 
-def test_a_cache_is_counted_while_others_drop_from_it(tmp_path: Path) -> None:
-    (tmp_path / "stays").write_bytes(b"x" * 7)
-    done = threading.Event()
+class Listing:
+    """What ``os.scandir`` gives, of a directory that changes once it has been listed."""
 
-    def churn() -> None:
-        while not done.is_set():
-            blobs = tmp_path / "models--org--a" / "blobs"
-            blobs.mkdir(parents=True)
-            for number in range(20):
-                (blobs / f"{number}").write_bytes(b"y")
-            shutil.rmtree(tmp_path / "models--org--a")
+    def __init__(self, entries: list["os.DirEntry[str]"]) -> None:
+        self.entries = iter(entries)
 
-    other = threading.Thread(target=churn)
-    other.start()
-    try:
-        counts = {used_bytes(tmp_path) for _ in range(2000)}
-    finally:
-        done.set()
-        other.join()
-    assert counts <= set(range(7, 28))
-    assert len(counts) > 1  # it did change meanwhile
+    def __enter__(self) -> "Listing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> "Listing":
+        return self
+
+    def __next__(self) -> "os.DirEntry[str]":
+        return next(self.entries)
+
+    def close(self) -> None:
+        self.entries = iter(())
+
+
+def test_a_cache_is_counted_while_others_drop_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, half = tmp_path / "models--org--gone", tmp_path / "models--org--half"
+    for directory in (gone, half):
+        directory.mkdir()
+        (directory / "blob").write_bytes(b"x" * 10)
+    (half / "kept").write_bytes(b"y" * 7)
+    assert used_bytes(tmp_path) == 27
+    listed, real = [], os.scandir
+
+    def scandir(path: str | Path) -> Listing:
+        with real(path) as entries:
+            listing = Listing(list(entries))
+        listed.append(Path(path))
+        if Path(path) == tmp_path:
+            (gone / "blob").unlink()
+            gone.rmdir()
+        elif Path(path) == half:
+            (half / "blob").unlink()
+        return listing
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert used_bytes(tmp_path) == 7
+    assert listed == [tmp_path, half]  # both did go in between
 
 
 def test_a_download_that_cannot_be_dropped_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
