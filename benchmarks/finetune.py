@@ -55,12 +55,12 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def trained(
-    options: argparse.Namespace, source: str, settings: FinetuneSettings, compression: Settings, name: str
+    options: argparse.Namespace, source: Path, settings: FinetuneSettings, compression: Settings, name: str
 ) -> dict[str, Any]:
     """One run in a directory of its own; its report, less what is not of interest."""
     data = Path(options.data)
     where = Data(str(data / "cifar10-train.tar"), settings.validation, str(data / "cifar10-test.tar"))
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_checkpoint(str(source))
     directory = Path(options.output) / "runs" / name
     report = finetune(checkpoint, where, settings, directory, compression=compression, resume=True).to_json()
     test, validation = report["test"], report["validation"]
@@ -78,21 +78,24 @@ def trained(
 
 def run_once(
     options: argparse.Namespace,
+    source: Path,
     key: dict[str, Any],
     settings: FinetuneSettings,
     compression: Settings,
-    source: str | None = None,
 ) -> Row:
-    """The row of ``key``; source: the weights file, the ResNet-20 of --data where it is not given."""
+    """The row of ``key``, which is trained where it is not there yet; source: the weights file."""
     path = Path(options.output) / "finetune.jsonl"
     for row in rows_of(path):
         if {name: row.get(name) for name in key} == key:
             return row
     name = "-".join(str(value).replace("/", "_") for value in key.values())
-    source = source or str(Path(options.data) / f"{NETWORK}.safetensors")
     row = {**key, **trained(options, source, settings, compression, name)}
     append(path, row)
     return row
+
+
+def resnet20(options: argparse.Namespace) -> Path:
+    return Path(options.data) / f"{NETWORK}.safetensors"
 
 
 def targets(options: argparse.Namespace) -> None:
@@ -104,7 +107,8 @@ def targets(options: argparse.Namespace) -> None:
             key = {"table": "targets", "k": k, "rate_weight": rate_weight, "epochs": epochs}
             key |= {"temperature": temperature, "coding": coding, "seed": seed}
             settings = settings_of(options, seed, epochs=epochs, temperature=temperature)
-            run_once(options, key, settings, Settings(k=k, rate_weight=rate_weight, coding=coding, seed=seed))
+            compression = Settings(k=k, rate_weight=rate_weight, coding=coding, seed=seed)
+            run_once(options, resnet20(options), key, settings, compression)
 
 
 def settings_of(options: argparse.Namespace, seed: int, **others: Any) -> FinetuneSettings:
@@ -117,7 +121,7 @@ def against(options: argparse.Namespace) -> None:
     def papers(s: int, c: float, seed: int, rate: float) -> Row:
         key = {**shared(s, c, seed), "way": "paper", "learning_rate": rate}
         settings = settings_of(options, seed, epochs=epochs, mode="paper", learning_rate=rate)
-        return run_once(options, key, settings, Settings(s=s, c=c, seed=seed))
+        return run_once(options, resnet20(options), key, settings, Settings(s=s, c=c, seed=seed))
 
     def shared(s: int, c: float, seed: int) -> Row:
         return {"table": "against", "s": s, "c": c, "epochs": epochs, "seed": seed}
@@ -129,7 +133,8 @@ def against(options: argparse.Namespace) -> None:
             for c in CAPACITIES:
                 papers(s, c, seed, best)
                 key = {**shared(s, c, seed), "way": "codebook"}
-                run_once(options, key, settings_of(options, seed, epochs=epochs), Settings(s=s, c=c, seed=seed))
+                settings = settings_of(options, seed, epochs=epochs)
+                run_once(options, resnet20(options), key, settings, Settings(s=s, c=c, seed=seed))
 
 
 def zoo(options: argparse.Namespace) -> None:
@@ -140,7 +145,7 @@ def zoo(options: argparse.Namespace) -> None:
             key |= {"epochs": options.epochs or 1, "seed": seed}
             settings = settings_of(options, seed, epochs=options.epochs or 1)
             compression = Settings(k=k, rate_weight=rate_weight, seed=seed)
-            run_once(options, key, settings, compression, str(Path(options.zoo) / f"{network}.safetensors"))
+            run_once(options, Path(options.zoo) / f"{network}.safetensors", key, settings, compression)
 
 
 def step(options: argparse.Namespace) -> None:
@@ -206,6 +211,7 @@ def report(options: argparse.Namespace) -> None:
         figures = " | ".join(shown(own, name) for name in ("ratio", "teacher", "before", "after"))
         print(f"| {network} | {k}, {weight:g} | {epochs} | {len(own)} | {figures} |")
     print("\n| s | c | epochs | seeds | ours: ratio, top-1 | paper: ratio, top-1 |\n|---|---|---|---|---|---|")
+    pairs: list[tuple[Row, Row]] = []
     for (s, c, epochs), own in grouped(rows, "against", ("s", "c", "epochs")).items():
         ours = [row for row in own if row["way"] == "codebook"]
         paper = [row for row in own if row["way"] == "paper"]
@@ -213,8 +219,15 @@ def report(options: argparse.Namespace) -> None:
             continue
         by_rate = grouped(paper, "against", ("learning_rate",))
         paper = max(by_rate.values(), key=lambda group: (len(group), statistics.fmean(r["validation"] for r in group)))
+        by_seed = {row["seed"]: row for row in paper}
+        pairs += [(row, by_seed[row["seed"]]) for row in ours if row["seed"] in by_seed]
         figures = [f"{shown(group, 'ratio')}, {shown(group, 'after')}" for group in (ours, paper)]
         print(f"| {s} | {c:g} | {epochs} | {len(ours)} | {' | '.join(figures)} |")
+    if pairs:
+        points = [ours["after"] - paper["after"] for ours, paper in pairs]
+        smaller = [paper["file_bytes"] / ours["file_bytes"] for ours, paper in pairs]
+        print(f"\n{len(pairs)} pairs of one seed: ours {min(points):.1f} to {max(points):.1f} points above the paper's")
+        print(f"in files {min(smaller):.2f} to {max(smaller):.2f} times smaller")
 
 
 def grouped(
@@ -238,8 +251,8 @@ def shown(rows: list[dict[str, Any]], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("targets", "against", "zoo", "step", "report"))
-    parser.add_argument("--data")
-    parser.add_argument("--zoo")
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--zoo", default="zoo")
     parser.add_argument("-o", "--output", default="finetune-runs")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
