@@ -155,16 +155,13 @@ class Listing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        pass
 
     def __iter__(self) -> "Listing":
         return self
 
     def __next__(self) -> "os.DirEntry[str]":
         return next(self.entries)
-
-    def close(self) -> None:
-        self.entries = iter(())
 
 
 def test_a_cache_is_counted_while_others_drop_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,22 @@ def test_a_kill_loses_at_most_what_is_in_flight(number: signal.Signals, tmp_path
     assert not [path for path in rows.iterdir() if path.suffix != ".json"]
 
 
+@pytest.mark.parametrize("taken", ["cache", "cache/.in-use"])
+def test_a_cache_that_cannot_be_is_told_before_anything_is_measured(taken: str, tmp_path: Path) -> None:
+    save_file({"w": torch.randn(80, 80)}, tmp_path / "good.safetensors")
+    path = tmp_path / "out" / taken
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    process = start(tmp_path, "good.safetensors", "--max-cache", "0")
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "cache cannot hold downloads (" in err
+    assert "choose another results directory with -o" in err
+    assert path.read_text() == "mine"
+    assert not list((tmp_path / "out" / "rows").iterdir())
+
+
 def test_failed_models_are_told_by_the_exit_code(tmp_path: Path) -> None:
     save_file({"w": torch.randn(80, 80)}, tmp_path / "good.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(os.urandom(100))

@@ -1,16 +1,19 @@
 """A cache of downloaded weights that may be bounded: what has been measured makes room."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from filelock import FileLock
 
 from momos_compress import hub
+from momos_compress.errors import MomosError
+
+IN_USE = ".in-use"
 
 
 def used_bytes(directory: Path) -> int:
@@ -35,9 +38,7 @@ def alone(directory: Path, repository: str) -> Iterator[None]:
     Revisions of one repository share a directory of the cache: the first that is measured would drop the files of the
     others.
     """
-    lock = directory / ".in-use" / f"{quote(repository, safe='')}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with FileLock(directory / IN_USE / hashlib.sha256(repository.encode()).hexdigest()):
         yield
 
 
@@ -60,7 +61,17 @@ def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:
     return True
 
 
+def make(directory: Path) -> None:
+    """Make the cache where it is not there; MomosError where it cannot be."""
+    try:
+        (directory / IN_USE).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MomosError(
+            f"{directory} cannot hold downloads ({error.strerror or error}); choose another results directory with -o"
+        ) from error
+
+
 def use(directory: Path) -> None:
     """Make the cache, and let this process download into it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make(directory)
     hub.use_cache(directory)

@@ -63,13 +63,13 @@ def study_model(model: str, job: Job) -> Row:
     """The row of one model. What a user can mend becomes a failed row; anything else is an error of ours and raises."""
     for name in job.imports:
         importlib.import_module(name)
-    if job.cache is not None:
-        download_cache.use(job.cache)
     if not job.hub:
         hub.take_as_unreachable()
     stages = Stages()
     revision = None
     try:
+        if job.cache is not None:
+            download_cache.use(job.cache)
         with stages.stage("revision"):
             revision = revision_of(model, job.settings)
         with _downloads_held(model, job):

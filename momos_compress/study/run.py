@@ -12,6 +12,7 @@ from momos_compress import hub
 from momos_compress.errors import MomosError
 from momos_compress.settings import StudySettings
 from momos_compress.sources import needs_hub
+from momos_compress.study import download_cache
 from momos_compress.study.events import Engine, Event
 from momos_compress.study.model import Job, recorded, revision_of, version
 from momos_compress.study.rows import Row, fingerprint, read_row, row_path, write_row
@@ -38,6 +39,8 @@ def run_study(
     if not models:
         raise MomosError("no models to study; name some, or a list of them")
     with _only_here(directory):
+        if job.cache is not None:
+            download_cache.make(job.cache)
         kept = _kept(models, job, directory)
         for row in kept.values():
             observe(Event("kept", row.model, row))
