@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from momos_compress.atomic import atomic_writer
+from momos_compress.common.atomic import atomic_writer
 
 PACKAGES = ("numpy", "scipy", "sklearn", "torch")
 PASSED_OVER = {"site-packages", "dist-packages", "test", "tests", "testing", "_vendor", "__pycache__"}

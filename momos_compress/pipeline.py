@@ -14,6 +14,7 @@ from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline,
 from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.codebook import smallest_dtype
+from momos_compress.common.stages import Stages
 from momos_compress.ctm import STRING_LENGTH, string_complexities
 from momos_compress.inspection import mosaic_bytes
 from momos_compress.models import load_model, model_of
@@ -24,7 +25,6 @@ from momos_compress.plan import Plan, output_path, plan
 from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
 from momos_compress.settings import Settings
-from momos_compress.stages import Stages
 from momos_compress.writer import write_container
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import torch
 
 from momos_compress.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.bundle import bundle_from_json
+from momos_compress.common.json_fields import flag, integer, mapping, number, parse_object
 from momos_compress.container import (
     BUNDLE,
     CLASSES,
@@ -25,7 +26,6 @@ from momos_compress.container import (
 )
 from momos_compress.entropy_coding import MAX_ANS_MOTIFS
 from momos_compress.errors import FormatError, one_line
-from momos_compress.json_fields import flag, integer, mapping, number, parse_object
 from momos_compress.safetensors_file import Entry
 from momos_compress.settings import Coding
 

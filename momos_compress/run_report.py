@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from momos_compress.stages import Stage
+from momos_compress.common.stages import Stage
 
 
 @dataclass(frozen=True)

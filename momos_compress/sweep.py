@@ -15,10 +15,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from momos_compress.atomic import atomic_writer
 from momos_compress.budget import prepare, try_settings
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.csv_text import csv_bytes
+from momos_compress.common.atomic import atomic_writer
+from momos_compress.common.csv_text import csv_bytes
 from momos_compress.errors import MomosError, one_line
 from momos_compress.fidelity import Meter, check_disjoint
 from momos_compress.motifs import HESSIAN

@@ -16,7 +16,7 @@ from momos_compress.container import CODEBOOK, CompressedTensor, Recipe
 from momos_compress.packing import pack
 from momos_compress.writer import StoredTensor, tensor_data, write_container
 
-GOLDEN = Path(__file__).parent / "golden" / "version1.momos.safetensors"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "version1.momos.safetensors"
 
 
 def write_golden(path: Path) -> dict[str, torch.Tensor]:

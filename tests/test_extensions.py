@@ -132,7 +132,7 @@ def test_both_readers_agree_on_every_combination(
     assert {"ans", "bundle"} & set(features) == ({"ans", "bundle"} if coding == "ans" and file.recipe.k > 1 else set())
 
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def write_golden(path: Path, coding: Coding) -> dict[str, torch.Tensor]:

@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 
 import momos_zoo
 from momos_compress import MomosError
+from momos_compress.common.units import parse_size
 from momos_compress.study.download_cache import make_room, used_bytes
 from momos_compress.study.model_list import expand, read_list
-from momos_compress.units import parse_size
 
 FIGURE_2 = read_list(momos_zoo.FIGURE_2)
-QUBD_NAMES = Path(__file__).resolve().parents[2] / "shared" / "docs" / "qubd_100_models.txt"
+QUBD_NAMES = Path(__file__).resolve().parents[3] / "shared" / "docs" / "qubd_100_models.txt"
 TEN = [
     "resnet18", "resnet50", "vit_base_patch16_224", "efficientnet_b0", "mobilenetv3_large_100", "vit_tiny_patch16_224",
     "mobilevit_s", "convnext_tiny", "swin_tiny_patch4_window7_224", "densenet121",

@@ -6,11 +6,11 @@ import torch
 from conftest import memory_checkpoint
 
 from momos_compress import MomosError, Settings, compress, open_checkpoint
-from momos_compress import atomic as atomic_module
-from momos_compress.atomic import atomic_writer
+from momos_compress.common import atomic as atomic_module
+from momos_compress.common.atomic import atomic_writer
+from momos_compress.common.stages import Stages
 from momos_compress.estimate import estimate
 from momos_compress.plan import plan, resolve
-from momos_compress.stages import Stages
 
 
 def test_progress_adds_up_to_each_total(tmp_path: Path) -> None:

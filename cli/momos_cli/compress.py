@@ -128,10 +128,10 @@ def compress(
     )
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_plan, show_points, show_report
+    from momos_compress.common.stages import Stages
     from momos_compress.estimate import estimate
     from momos_compress.pipeline import compress as run
     from momos_compress.plan import output_path, plan, resolve
-    from momos_compress.stages import Stages
 
     resolve(settings)  # a wrong option is told before anything is loaded
     targets = (target_ratio, target_size, max_drop)
@@ -197,7 +197,7 @@ def compress(
 
 def _budget(ratio: float | None, size: str | None, drop: float | None) -> "Budget":
     from momos_compress.budget_search import Budget
-    from momos_compress.units import parse_size
+    from momos_compress.common.units import parse_size
 
     budget = Budget(ratio, None if size is None else parse_size(size), drop)
     budget.check()
@@ -205,6 +205,6 @@ def _budget(ratio: float | None, size: str | None, drop: float | None) -> "Budge
 
 
 def _check_output(output: str) -> None:
-    from momos_compress.atomic import check_writable
+    from momos_compress.common.atomic import check_writable
 
     check_writable(Path(output).expanduser())

@@ -90,8 +90,8 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write the decoded weights as a plain safetensors file, for software that knows nothing of MoMos."""
+    from momos_compress.common.units import binary_size
     from momos_compress.export import export_dense
-    from momos_compress.units import binary_size
 
     path = Path(output or f"{Path(file).name.removesuffix('.safetensors').removesuffix('.momos')}.dense.safetensors")
     written = export_dense(file, path)

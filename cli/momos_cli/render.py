@@ -9,6 +9,7 @@ from rich.table import Table
 
 from momos_compress.architecture import Architecture
 from momos_compress.budget import BudgetReport
+from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
 from momos_compress.inspection import mosaic_bytes
@@ -16,7 +17,6 @@ from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
 from momos_compress.run_report import Report
 from momos_compress.sweep import Sweep
-from momos_compress.units import binary_size, duration
 
 if TYPE_CHECKING:
     from momos_compress.finetune.outcome import FinetuneReport

@@ -20,9 +20,9 @@ def report(
     json_: Json = False,
 ) -> None:
     """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it; or a training run's curves."""
+    from momos_compress.common.units import binary_size
     from momos_compress.report.training import is_run, write_training_figures
     from momos_compress.report.write import write_report
-    from momos_compress.units import binary_size
 
     if is_run(Path(results)):
         drawn = write_training_figures(Path(results), None if output is None else Path(output))

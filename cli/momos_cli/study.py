@@ -66,6 +66,7 @@ def study(
     """Measure the complexity of many models against re-initialised and shuffled copies; one row a model, resumable."""
     import momos_zoo
     from momos_cli.study_view import StudyProgress, show_rows
+    from momos_compress.common.units import parse_size
     from momos_compress.study.events import Engine
     from momos_compress.study.local_engine import run_local
     from momos_compress.study.model import Job
@@ -73,7 +74,6 @@ def study(
     from momos_compress.study.ray_engine import run_ray
     from momos_compress.study.rows import columns
     from momos_compress.study.run import ask_for_hub, run_study
-    from momos_compress.units import parse_size
 
     settings = StudySettings(
         seeds=seeds,

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from momos_cli.render import console
+from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
 from momos_compress.settings import Measure
 from momos_compress.study.events import Event
 from momos_compress.study.rows import Ratio, Row
-from momos_compress.units import binary_size, duration
 
 
 class StudyProgress:

@@ -66,7 +66,7 @@ def topology(
 
 
 def _writable(path: str, *sources: str | None) -> Path:
-    from momos_compress.atomic import check_writable
+    from momos_compress.common.atomic import check_writable
 
     table = Path(path).expanduser()
     try:
@@ -80,8 +80,8 @@ def _writable(path: str, *sources: str | None) -> Path:
 
 
 def _write_csv(path: Path, layers: Sequence["LayerTopology"]) -> None:
-    from momos_compress.atomic import atomic_writer
-    from momos_compress.csv_text import csv_bytes
+    from momos_compress.common.atomic import atomic_writer
+    from momos_compress.common.csv_text import csv_bytes
 
     with atomic_writer(path) as file:
         file.write(csv_bytes([{**vars(layer), "shape": "x".join(map(str, layer.shape))} for layer in layers]))

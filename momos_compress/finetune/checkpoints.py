@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from timm.utils import CheckpointSaver
 
-from momos_compress.atomic import atomic_writer
+from momos_compress.common.atomic import atomic_writer
 from momos_compress.errors import MomosError, one_line
 
 

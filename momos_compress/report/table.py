@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
 from momos_compress.report.data import MEASURE_LABELS, name_of, ratio_text
 from momos_compress.study.rows import BASELINES, Row, columns, ratio_column
-from momos_compress.units import binary_size, duration
 
 Record = Mapping[str, Any]
 

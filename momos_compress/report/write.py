@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momos_compress.atomic import atomic_writer
-from momos_compress.csv_text import csv_bytes
+from momos_compress.common.atomic import atomic_writer
+from momos_compress.common.csv_text import csv_bytes
 from momos_compress.errors import MomosError, one_line
 from momos_compress.report.data import best_with_layers, check_row, profile_layers
 from momos_compress.report.words import cautions

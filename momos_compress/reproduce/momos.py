@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from momos_compress.csv_text import csv_bytes
+from momos_compress.common.csv_text import csv_bytes
 from momos_compress.errors import MomosError
 from momos_compress.finetune.log import METRICS, Log, read_record
 from momos_compress.finetune.loop import Tell

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from momos_compress.atomic import atomic_writer, check_writable
+from momos_compress.common.atomic import atomic_writer, check_writable
 from momos_compress.errors import MomosError
 from momos_compress.trace.curves import curves_of
 from momos_compress.trace.run import Trace

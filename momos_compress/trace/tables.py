@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from momos_compress.atomic import atomic_writer
-from momos_compress.csv_text import csv_bytes
+from momos_compress.common.atomic import atomic_writer
+from momos_compress.common.csv_text import csv_bytes
 from momos_compress.trace.points import MEASURES
 from momos_compress.trace.run import Trace
 from momos_compress.trace.settings import TraceSettings
