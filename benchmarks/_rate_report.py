@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 from _networks import MINILM, NAMES
 
-from momos_compress.report.render import COLOURS, OTHER_COLOUR, Spec, render_svg
+from momos_compress.drawing.render import COLOURS, OTHER_COLOUR, Spec, render_svg
 
 CURVES = {
     "calibrated": COLOURS[0],

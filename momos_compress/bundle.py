@@ -10,7 +10,7 @@ from typing import Any
 
 from momos_compress.checkpoint import DTYPES
 from momos_compress.errors import FormatError
-from momos_compress.safetensors_file import MAX_SIZE, Entry
+from momos_compress.tensors.safetensors_reader import MAX_SIZE, Entry
 
 BUNDLE_BELOW = 2**16
 """Tensors with fewer bytes of data are bundled; larger ones can then still be read one by one."""

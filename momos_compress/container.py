@@ -14,8 +14,8 @@ from momos_compress.affine8 import HEADER_BYTES as AFFINE8_HEADER
 from momos_compress.blocks import FLAT, Layout
 from momos_compress.bundle import bundle_to_json
 from momos_compress.packing import index_bits, packed_bytes
-from momos_compress.safetensors_file import Entry
 from momos_compress.settings import Coding
+from momos_compress.tensors.safetensors_reader import Entry
 
 FORMAT_NAME = "momos"
 FORMAT_VERSION = 1

@@ -28,9 +28,9 @@ from momos_compress.errors import FormatError, one_line
 from momos_compress.index_classes import ClassCoder, most_class_bytes, read_classes
 from momos_compress.packing import index_bits, unpack
 from momos_compress.recipe_parser import Record, features_of, parse_recipe, parse_text
-from momos_compress.safetensors_file import Entry, SafetensorsFile
 from momos_compress.scales import scale_values
 from momos_compress.stored import Stored
+from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.writer import tensor_data
 
 

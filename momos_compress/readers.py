@@ -11,7 +11,7 @@ import torch
 
 from momos_compress.checkpoint import TensorInfo, Tensors, from_state_dict
 from momos_compress.errors import FormatError, SourceError, one_line
-from momos_compress.safetensors_file import SafetensorsFile
+from momos_compress.tensors.safetensors_reader import SafetensorsFile
 
 SAFETENSORS_SUFFIX = ".safetensors"
 TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")

@@ -26,8 +26,8 @@ from momos_compress.container import (
 )
 from momos_compress.entropy_coding import MAX_ANS_MOTIFS
 from momos_compress.errors import FormatError, one_line
-from momos_compress.safetensors_file import Entry
 from momos_compress.settings import Coding
+from momos_compress.tensors.safetensors_reader import Entry
 
 Record = dict[str, Any]
 _KNOWN = (

@@ -8,7 +8,7 @@ import torch
 from momos_compress.bundle import bundle_bytes
 from momos_compress.container import BUNDLE, DIGEST_HEX, RECIPE, checksum
 from momos_compress.errors import FormatError
-from momos_compress.safetensors_file import Entry, SafetensorsFile
+from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.writer import tensor_data
 
 

@@ -248,7 +248,7 @@ def _draw(source: str, rows: Sequence[SweepRow], path: Path) -> tuple[Path | Non
     if not rows:
         return None, None
     try:
-        from momos_compress.report.render import render_svg
+        from momos_compress.drawing.render import render_svg
         from momos_compress.report.sweep_figure import rate_chart
     except ImportError as error:
         if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):

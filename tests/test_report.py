@@ -32,9 +32,9 @@ from momos_compress.study.rows import LayerRow, Row, columns, read_rows, write_r
 pytest.importorskip("altair", reason="the extra 'report' is not installed")
 pytest.importorskip("vl_convert", reason="the extra 'report' is not installed")
 
+from momos_compress.drawing.render import Spec, javascript, render_svg
 from momos_compress.report import page as report_page
 from momos_compress.report.page import Subject
-from momos_compress.report.render import Spec, javascript, render_svg
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 SETTINGS = {

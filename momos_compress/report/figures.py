@@ -5,9 +5,9 @@ from typing import Any
 
 import altair as alt
 
+from momos_compress.drawing.render import COLOURS, OTHER_COLOUR, WIDTH, Spec
 from momos_compress.report.correlation import Correlations
 from momos_compress.report.data import BASELINE_LABELS, LAYER_LABELS, MEASURE_LABELS, OTHER, significant
-from momos_compress.report.render import COLOURS, OTHER_COLOUR, WIDTH, Spec
 from momos_compress.settings import BaselineKind, Measure
 
 Records = Sequence[Mapping[str, Any]]

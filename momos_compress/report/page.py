@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, get_args
 
+from momos_compress.drawing.render import Scheme, Spec, javascript, theme
 from momos_compress.report import figures
 from momos_compress.report.correlation import correlations
 from momos_compress.report.data import (
@@ -23,7 +24,6 @@ from momos_compress.report.data import (
     profile_records,
     rank_records,
 )
-from momos_compress.report.render import Scheme, Spec, javascript, theme
 from momos_compress.report.table import failures, table
 from momos_compress.report.words import facts, measured_over, seeds_of, summary
 from momos_compress.settings import BaselineKind, Measure

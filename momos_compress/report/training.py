@@ -29,7 +29,7 @@ def write_training_figures(directory: Path, output: Path | None = None) -> Train
     if not log.rows:
         raise MomosError(f"{directory / METRICS}: no epoch is finished; go on with finetune --resume")
     with needs_extra():
-        from momos_compress.report.render import render_png, render_svg
+        from momos_compress.drawing.render import render_png, render_svg
         from momos_compress.report.training_figure import training_chart
     best = (record.get("result") or {}).get("best_epoch")
     spec = training_chart(log.rows, Path(str(record.get("source", directory))).name, best)

@@ -89,7 +89,8 @@ def needs_extra() -> Iterator[None]:
 
 def _drawing() -> tuple[Any, Any]:
     with needs_extra():
-        from momos_compress.report import page, render
+        from momos_compress.drawing import render
+        from momos_compress.report import page
     return page, render
 
 

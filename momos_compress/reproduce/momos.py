@@ -118,7 +118,8 @@ def reproduce_momos(
 ) -> Study:
     """Run what is missing, and write momos.csv and the figures into ``output``; resumable."""
     with needs_extra():
-        from momos_compress.report import momos_figures, render
+        from momos_compress.drawing import render
+        from momos_compress.report import momos_figures
     ran = 0
     for run in runs:
         directory = output / run.name

@@ -4,8 +4,8 @@ import json
 
 import altair as alt
 
+from momos_compress.drawing.render import Spec
 from momos_compress.errors import one_line
-from momos_compress.report.render import Spec
 from momos_compress.trace.curves import PANELS, Curves
 
 _COLOURS = ("#4c78a8", "#f58518", "#d6a500", "#72b7b2", "#54a24b", "#e45756", "#b279a2")

@@ -30,7 +30,7 @@ def write_results(trace: Trace, directory: Path) -> tuple[list[Path], str | None
     paths = write_tables(trace, directory)
     if find_spec("altair") is None or find_spec("vl_convert") is None:
         return paths, "no curves and no page: for these, pip install 'momos-compress[report]'"
-    from momos_compress.report.render import render_png, render_svg
+    from momos_compress.drawing.render import render_png, render_svg
     from momos_compress.trace.figure import curves_figure
     from momos_compress.trace.page import page
 

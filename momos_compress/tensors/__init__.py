@@ -1,0 +1,1 @@
+"""Named tensors in files: what safetensors holds, read one at a time."""
