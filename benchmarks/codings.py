@@ -13,8 +13,8 @@ import numpy as np
 from _common import machine, spread, timed
 
 from momos_compress import MomosFile
-from momos_compress.entropy_coding import IndexModel, read_counts, store_counts
-from momos_compress.index_classes import ClassCoder, IndexClasses, find_classes
+from momos_compress.coding.ans import IndexModel, read_counts, store_counts
+from momos_compress.coding.classes import ClassCoder, IndexClasses, find_classes
 
 
 def main() -> None:

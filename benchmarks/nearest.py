@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from _common import machine, spread, timed
 
-from momos_compress.blocks import iter_blocks
+from momos_compress.mosaic.blocks import iter_blocks
 from momos_compress.nearest import NearestMotif, choose_search
 from momos_compress.select import select
 from momos_compress.sources import open_checkpoint

@@ -31,7 +31,7 @@ from momos_compress.finetune.modules import MosaicNetwork, MosaicWeight
 from momos_compress.finetune.samples import EpochOrder, Samples, loader, open_splits
 from momos_compress.finetune.start import calibration_of
 from momos_compress.models import model_of
-from momos_compress.scales import round_scales, scale_values
+from momos_compress.mosaic.scales import round_scales, scale_values
 
 NETWORK = "resnet20_cifar10_jpeg"
 BATCH, GRADIENT_BATCHES, SAMPLES = 128, 150, 1024

@@ -14,8 +14,8 @@ import numpy as np
 from _common import machine, spread
 
 from momos_compress import motifs as motifs_module
-from momos_compress.blocks import motifs_for_capacity
-from momos_compress.mosaic import draw_blocks
+from momos_compress.fitting.projection import draw_blocks
+from momos_compress.mosaic.blocks import motifs_for_capacity
 from momos_compress.nearest import NearestMotif
 from momos_compress.select import select
 from momos_compress.sources import open_checkpoint

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from momos_compress import affine8
-from momos_compress.blocks import CHUNK_VALUES
 from momos_compress.checkpoint import Checkpoint, TensorInfo
+from momos_compress.coding.ans import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
+from momos_compress.coding.classes import ClassCoder, find_classes
+from momos_compress.coding.packed import index_bits, pack
 from momos_compress.container import CLASSES, CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe, grids_of
-from momos_compress.entropy_coding import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
-from momos_compress.index_classes import ClassCoder, find_classes
-from momos_compress.mosaic import Mosaic, spool_out
-from momos_compress.packing import index_bits, pack
+from momos_compress.fitting.projection import Mosaic, spool_out
+from momos_compress.mosaic.blocks import CHUNK_VALUES
 from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
 from momos_compress.settings import Coding

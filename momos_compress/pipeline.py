@@ -13,12 +13,12 @@ from momos_compress.assembly import recipe_of, stored_tensors
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
 from momos_compress.bdm import bdm_range, sign_bdm
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.codebook import smallest_dtype
 from momos_compress.common.stages import Stages
 from momos_compress.ctm import STRING_LENGTH, string_complexities
+from momos_compress.fitting.projection import Mosaic, draw_blocks, find_rows, project
 from momos_compress.inspection import mosaic_bytes
 from momos_compress.models import load_model, model_of
-from momos_compress.mosaic import Mosaic, draw_blocks, find_rows, project
+from momos_compress.mosaic.codebook import smallest_dtype
 from momos_compress.motifs import HESSIAN, backend, fit
 from momos_compress.nearest import clustering_device
 from momos_compress.plan import Plan, output_path, plan

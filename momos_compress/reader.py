@@ -9,7 +9,9 @@ import torch
 
 from momos_compress import affine8
 from momos_compress.bundle import inflate
-from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook
+from momos_compress.coding.ans import IndexModel, least_words, most_count_bytes, read_counts
+from momos_compress.coding.classes import ClassCoder, most_class_bytes, read_classes
+from momos_compress.coding.packed import index_bits, unpack
 from momos_compress.container import (
     CLASSES,
     CODEBOOK,
@@ -23,12 +25,10 @@ from momos_compress.container import (
     CompressedTensor,
     recipe_checksum,
 )
-from momos_compress.entropy_coding import IndexModel, least_words, most_count_bytes, read_counts
 from momos_compress.errors import FormatError, one_line
-from momos_compress.index_classes import ClassCoder, most_class_bytes, read_classes
-from momos_compress.packing import index_bits, unpack
+from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook
+from momos_compress.mosaic.scales import scale_values
 from momos_compress.recipe_parser import Record, features_of, parse_recipe, parse_text
-from momos_compress.scales import scale_values
 from momos_compress.stored import Stored
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.writer import tensor_data

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from momos_compress.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.bundle import bundle_from_json
+from momos_compress.coding.ans import MAX_ANS_MOTIFS
 from momos_compress.common.json_fields import flag, integer, mapping, number, parse_object
 from momos_compress.container import (
     BUNDLE,
@@ -24,8 +24,8 @@ from momos_compress.container import (
     CompressedTensor,
     Recipe,
 )
-from momos_compress.entropy_coding import MAX_ANS_MOTIFS
 from momos_compress.errors import FormatError, one_line
+from momos_compress.mosaic.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.settings import Coding
 from momos_compress.tensors.safetensors_reader import Entry
 

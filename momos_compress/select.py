@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from momos_compress.blocks import count_blocks
 from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.errors import MomosError
+from momos_compress.mosaic.blocks import count_blocks
 from momos_compress.settings import Protocol
 
 EXCLUDED = "excluded"

@@ -17,7 +17,7 @@ from scipy.sparse import block_array, csr_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from momos_compress.blocks import CHUNK_VALUES
+from momos_compress.mosaic.blocks import CHUNK_VALUES
 
 DENSE_VERTICES = 600
 """Vertices up to which all eigenvalues are computed, which is faster than to search for two."""

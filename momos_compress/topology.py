@@ -20,9 +20,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError
 from threadpoolctl import threadpool_limits
 
-from momos_compress.blocks import CHUNK_VALUES, check_block_size, count_blocks
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.errors import MomosError, one_line
+from momos_compress.mosaic.blocks import CHUNK_VALUES, check_block_size, count_blocks
 from momos_compress.reader import MomosFile
 from momos_compress.spectra import RESOLUTION, Graph, sparse
 

@@ -25,9 +25,9 @@ from momos_compress import (
     pipeline,
 )
 from momos_compress import assembly as assembly_module
-from momos_compress import mosaic as mosaic_module
 from momos_compress.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
 from momos_compress.export import export_dense
+from momos_compress.fitting import projection as mosaic_module
 from momos_compress.inspection import tensor_rows
 from momos_compress.topology import layer_names
 

@@ -20,7 +20,7 @@ from momos_compress.calibration.repair import repairable
 from momos_compress.calibration.run import DOMINANT
 from momos_compress.calibration.statistics import CENTRED, collect_moments, collect_shift
 from momos_compress.calibration.tuning import varied
-from momos_compress.scales import encode_scales, scale_values
+from momos_compress.mosaic.scales import encode_scales, scale_values
 
 
 @pytest.fixture(autouse=True)

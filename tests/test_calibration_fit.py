@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from momos_compress.blocks import Layout
 from momos_compress.calibration import fit as fit_module
 from momos_compress.calibration.fit import (
     DAMPING,
@@ -19,7 +18,8 @@ from momos_compress.calibration.fit import (
     normalised,
 )
 from momos_compress.calibration.statistics import MatrixStore
-from momos_compress.scales import encode_scales, scale_values
+from momos_compress.mosaic.blocks import Layout
+from momos_compress.mosaic.scales import encode_scales, scale_values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

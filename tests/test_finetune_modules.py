@@ -12,11 +12,11 @@ from torch import nn
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
 from momos_compress.architecture import timm_architecture
 from momos_compress.checkpoint import Checkpoint
-from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.finetune.export import checkpoint_of, write_tuned
 from momos_compress.finetune.modules import Codebook, MosaicNetwork
 from momos_compress.finetune.quantised import FakeQuantised, fake_quantise
-from momos_compress.scales import scale_values
+from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
+from momos_compress.mosaic.scales import scale_values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

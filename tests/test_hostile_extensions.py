@@ -18,8 +18,8 @@ from hostile import BOUNDED, JSON_VALUES, Tensors, changed, container, parse, pl
 import momos_compress
 from momos_compress import load_file
 from momos_compress.assembly import recipe_of, stored_tensors
-from momos_compress.blocks import Layout
-from momos_compress.mosaic import Rows, project
+from momos_compress.fitting.projection import Rows, project
+from momos_compress.mosaic.blocks import Layout
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
 from momos_compress.writer import write_container

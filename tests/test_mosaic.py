@@ -6,11 +6,11 @@ import torch
 from conftest import memory_checkpoint
 
 from momos_compress import MomosError, Settings, compress, load_file, open_checkpoint
-from momos_compress import blocks as blocks_module
 from momos_compress.assembly import packed
-from momos_compress.blocks import count_blocks, iter_blocks
-from momos_compress.mosaic import draw_blocks, project
-from momos_compress.packing import index_bits, unpack
+from momos_compress.coding.packed import index_bits, unpack
+from momos_compress.fitting.projection import draw_blocks, project
+from momos_compress.mosaic import blocks as blocks_module
+from momos_compress.mosaic.blocks import count_blocks, iter_blocks
 from momos_compress.select import select
 
 

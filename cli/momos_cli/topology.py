@@ -33,7 +33,7 @@ def topology(
 ) -> None:
     """Show density, spectral gap and algebraic connectivity of each layer's non-zero pattern."""
     from momos_cli.progress import StageProgress
-    from momos_compress.blocks import check_block_size
+    from momos_compress.mosaic.blocks import check_block_size
     from momos_compress.reader import MomosFile, is_container
     from momos_compress.topology import layer_names, topology_of_checkpoint, topology_of_file
 

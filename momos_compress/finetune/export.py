@@ -10,9 +10,9 @@ import torch
 from momos_compress.assembly import stored_tensors
 from momos_compress.calibration.layers import own_names
 from momos_compress.checkpoint import Checkpoint, TensorInfo, Tensors
-from momos_compress.codebook import quantise_codebook
 from momos_compress.finetune.modules import MosaicNetwork
-from momos_compress.mosaic import MosaicBuilder
+from momos_compress.fitting.projection import MosaicBuilder
+from momos_compress.mosaic.codebook import quantise_codebook
 from momos_compress.plan import Plan
 from momos_compress.reader import MomosFile
 from momos_compress.select import Selection

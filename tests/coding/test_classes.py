@@ -16,9 +16,8 @@ from test_extensions import draw, write
 from test_hostile_extensions import closed, opened
 
 from momos_compress import FormatError, MomosFile, assembly, load_file
-from momos_compress.blocks import FLAT, Layout
-from momos_compress.entropy_coding import IndexModel, read_counts, store_counts
-from momos_compress.index_classes import (
+from momos_compress.coding.ans import IndexModel, read_counts, store_counts
+from momos_compress.coding.classes import (
     CLASSES,
     LEVELS,
     ClassCoder,
@@ -29,6 +28,7 @@ from momos_compress.index_classes import (
     most_class_bytes,
     read_classes,
 )
+from momos_compress.mosaic.blocks import FLAT, Layout
 
 FEATURES = ["layout", "scales", "codebook8", "ans", "bundle", "classes"]
 

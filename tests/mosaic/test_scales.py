@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from momos_compress.scales import encode_scales, scale_values
+from momos_compress.mosaic.scales import encode_scales, scale_values
 
 
 def test_values_are_the_nearest_float32_of_the_powers() -> None:

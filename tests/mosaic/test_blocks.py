@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from momos_compress import MomosError
-from momos_compress import blocks as blocks_module
-from momos_compress.blocks import (
+from momos_compress.mosaic import blocks as blocks_module
+from momos_compress.mosaic.blocks import (
     FLAT,
     check_block_size,
     check_motif_count,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from momos_compress.entropy_coding import IndexModel, decode_stream, encode_stream, frequencies, least_words
+from momos_compress.coding.ans import IndexModel, decode_stream, encode_stream, frequencies, least_words
 from momos_compress.errors import FormatError
 
 LEVELS = 3

@@ -13,13 +13,13 @@ from typing import IO
 import numpy as np
 import torch
 
-from momos_compress.blocks import CHUNK_VALUES, FLAT, Layout, count_blocks, iter_blocks
 from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.codebook import decode_codebook, quantise_codebook
 from momos_compress.container import CompressedTensor
 from momos_compress.errors import MomosError
+from momos_compress.mosaic.blocks import CHUNK_VALUES, FLAT, Layout, count_blocks, iter_blocks
+from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
+from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.nearest import NearestMotif, Ties
-from momos_compress.scales import encode_scales, scale_values
 from momos_compress.settings import CodebookDtype
 
 MAX_PADDING = 1.34

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from momos_compress import MomosError
-from momos_compress.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
+from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from momos_compress import FormatError
-from momos_compress.packing import index_bits, pack, packed_bytes, unpack
+from momos_compress.coding.packed import index_bits, pack, packed_bytes, unpack
 
 
 def oracle(indices: list[int], bits: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Indices of motifs as bytes: bit-packed, or entropy-coded."""

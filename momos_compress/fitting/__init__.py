@@ -1,0 +1,1 @@
+"""Motifs for blocks, and the nearest motif of each."""

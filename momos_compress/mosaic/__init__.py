@@ -1,0 +1,1 @@
+"""The mathematics of the form: blocks, motifs, scales of rows."""
