@@ -20,10 +20,10 @@ import timm
 import torch
 from _common import machine, spread, timed
 
-from momos_compress.bdm import bdm_of_counts, qubd, sign_bdm, windowed_bdm
-from momos_compress.complexity import measure
-from momos_compress.ctm import matrix_complexities
-from momos_compress.planes import as_matrix, sign_matrix_histogram
+from momos_compress.measures.bdm import bdm_of_counts, qubd, sign_bdm, windowed_bdm
+from momos_compress.measures.complexity import measure
+from momos_compress.measures.ctm import matrix_complexities
+from momos_compress.measures.planes import as_matrix, sign_matrix_histogram
 from momos_compress.settings import MeasureSettings
 
 PEER = """

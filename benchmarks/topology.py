@@ -18,7 +18,7 @@ import torch
 from _common import machine, spread
 from threadpoolctl import threadpool_limits
 
-from momos_compress.topology import LayerTopology, layer_topology
+from momos_compress.measures.topology import LayerTopology, layer_topology
 
 
 def patterns(n: int) -> dict[str, np.ndarray]:

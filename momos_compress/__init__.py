@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from momos_compress.accuracy import evaluate
-    from momos_compress.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
+    from momos_compress.container.reader import MomosFile, load_file, open
     from momos_compress.errors import FormatError, MomosError, SourceError
+    from momos_compress.measures.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
     from momos_compress.models import load_model
     from momos_compress.pipeline import compress
-    from momos_compress.reader import MomosFile, load_file, open
     from momos_compress.run_report import Report
     from momos_compress.settings import Settings
     from momos_compress.sources import open_checkpoint
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 _HOMES = {
     "FormatError": "errors",
     "MomosError": "errors",
-    "MomosFile": "reader",
+    "MomosFile": "container.reader",
     "Report": "run_report",
     "Settings": "settings",
     "SourceError": "errors",
     "compress": "pipeline",
     "evaluate": "accuracy",
-    "load_file": "reader",
+    "load_file": "container.reader",
     "load_model": "models",
-    "matrix_bdm": "bdm",
-    "open": "reader",
+    "matrix_bdm": "measures.bdm",
+    "open": "container.reader",
     "open_checkpoint": "sources",
-    "qubd": "bdm",
-    "sign_bdm": "bdm",
-    "windowed_bdm": "bdm",
+    "qubd": "measures.bdm",
+    "sign_bdm": "measures.bdm",
+    "windowed_bdm": "measures.bdm",
 }
 __all__ = [
     "FormatError",

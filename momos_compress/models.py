@@ -6,8 +6,8 @@ from torch import nn
 
 from momos_compress.architecture import Architecture
 from momos_compress.checkpoint import Checkpoint
+from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError
-from momos_compress.reader import MomosFile
 
 
 def architecture_of(file: MomosFile) -> Architecture | None:

@@ -10,7 +10,7 @@ from typing import Any
 from momos_compress import hub
 from momos_compress.architecture import Architecture, timm_architecture
 from momos_compress.checkpoint import Checkpoint, describe_files
-from momos_compress.container import FORMAT_NAME
+from momos_compress.container.recipe import FORMAT_NAME
 from momos_compress.errors import SourceError
 from momos_compress.origins import PREFIXES, attach_architecture, file_checkpoint, stem
 from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, open_file, open_weights

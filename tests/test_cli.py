@@ -12,7 +12,7 @@ from conftest import run_command
 from safetensors.torch import save_file
 
 from momos_compress import load_file
-from momos_compress.ctm import string_complexities
+from momos_compress.measures.ctm import string_complexities
 
 REQUIRED = {
     "source", "parameters", "blocks", "k", "s", "source_bytes", "file_bytes", "ratio", "bits_per_weight",

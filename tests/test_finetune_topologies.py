@@ -11,7 +11,7 @@ from conftest import run_command
 from momos_compress import MomosError, MomosFile
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.finetune.topologies import masks, pattern
-from momos_compress.topology import layer_topology
+from momos_compress.measures.topology import layer_topology
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import torch
 from conftest import memory_checkpoint
 
 from momos_compress import MomosError, Settings, compress, load_file, open_checkpoint
-from momos_compress.assembly import packed
 from momos_compress.coding.packed import index_bits, unpack
+from momos_compress.container.assembly import packed
 from momos_compress.fitting.projection import draw_blocks, project
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import count_blocks, iter_blocks

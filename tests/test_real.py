@@ -9,7 +9,7 @@ from conftest import memory_checkpoint, minilm_directory, shared
 from safetensors.torch import load_file as load_safetensors
 
 from momos_compress import Settings, compress, evaluate, load_file, load_model, open_checkpoint
-from momos_compress.bdm import sign_bdm
+from momos_compress.measures.bdm import sign_bdm
 from momos_compress.models import model_of
 
 SENTENCES = [

@@ -20,8 +20,8 @@ from PIL import Image
 
 import momos_compress.report
 from momos_cli.report import report
-from momos_compress.complexity import Complexity
 from momos_compress.errors import MomosError
+from momos_compress.measures.complexity import Complexity
 from momos_compress.report.correlation import correlations
 from momos_compress.report.data import families, plane_records, profile, profile_records, ratio_text
 from momos_compress.report.words import cautions, facts, summary

@@ -12,7 +12,7 @@ from momos_compress import MomosError, MomosFile, Settings, compress, open_check
 from momos_compress.calibration.data import open_calibration
 from momos_compress.calibration.sensitivity import sensitivity
 from momos_compress.calibration.tuning import output_loss
-from momos_compress.inspection import tensor_rows
+from momos_compress.container.inspection import tensor_rows
 from momos_compress.models import model_of
 
 TENSORS = ("conv1.weight", "linear.weight")

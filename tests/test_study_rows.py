@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from momos_compress import MomosError
-from momos_compress.complexity import Complexity
+from momos_compress.measures.complexity import Complexity
 from momos_compress.study.rows import (
     MEASURES,
     LayerRow,

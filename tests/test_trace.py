@@ -17,7 +17,7 @@ from scipy import stats
 from momos_cli.exits import guarded
 from momos_cli.trace import trace
 from momos_compress import MomosError
-from momos_compress.bdm import matrix_bdm, sign_bdm, windowed_bdm
+from momos_compress.measures.bdm import matrix_bdm, sign_bdm, windowed_bdm
 from momos_compress.trace.curves import curves_of
 from momos_compress.trace.figure import curves_figure
 from momos_compress.trace.files import find_runs, step_of

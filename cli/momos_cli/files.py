@@ -12,7 +12,7 @@ from momos_compress.settings import Device, Settings
 if TYPE_CHECKING:
     from torch import nn
 
-    from momos_compress.reader import MomosFile
+    from momos_compress.container.reader import MomosFile
 
 DEFAULTS = Settings()
 
@@ -36,9 +36,9 @@ def inspect(
 ) -> None:
     """Show what a compressed file holds, tensor by tensor, and what share of bytes and error each has."""
     from momos_cli.render import show_file
-    from momos_compress.inspection import describe, tensor_rows
+    from momos_compress.container.inspection import describe, tensor_rows
+    from momos_compress.container.reader import MomosFile
     from momos_compress.models import architecture_of
-    from momos_compress.reader import MomosFile
 
     if (against is None) != (data is None):
         raise MomosError("--against MODEL and --data DATA go together: the original runs on the data")
@@ -147,8 +147,8 @@ def evaluate(
 def _open_network(
     model: str, *, arch: str | None, checkpoint: str | None, pretrained: bool, seed: int, quiet: bool
 ) -> "nn.Module":
+    from momos_compress.container.reader import is_container
     from momos_compress.models import load_model, model_of
-    from momos_compress.reader import is_container
 
     if checkpoint is None and is_container(model):
         return load_model(model)

@@ -134,11 +134,11 @@ def finetune(
     import momos_zoo  # noqa: F401  registers the demo and its data
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_finetuned
+    from momos_compress.container.reader import MomosFile, is_container
     from momos_compress.finetune.processes import is_main
     from momos_compress.finetune.run import Data
     from momos_compress.finetune.run import finetune as run
     from momos_compress.plan import resolve
-    from momos_compress.reader import MomosFile, is_container
     from momos_compress.sources import NAMED_SOURCES
 
     compression = Settings(

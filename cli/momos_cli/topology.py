@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
-    from momos_compress.topology import LayerTopology
+    from momos_compress.measures.topology import LayerTopology
 
 DEFAULTS = Settings()
 
@@ -33,9 +33,9 @@ def topology(
 ) -> None:
     """Show density, spectral gap and algebraic connectivity of each layer's non-zero pattern."""
     from momos_cli.progress import StageProgress
+    from momos_compress.container.reader import MomosFile, is_container
+    from momos_compress.measures.topology import layer_names, topology_of_checkpoint, topology_of_file
     from momos_compress.mosaic.blocks import check_block_size
-    from momos_compress.reader import MomosFile, is_container
-    from momos_compress.topology import layer_names, topology_of_checkpoint, topology_of_file
 
     if s is not None:
         check_block_size(s)

@@ -25,11 +25,11 @@ from momos_compress.calibration.statistics import (
 from momos_compress.calibration.tuning import tune
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
+from momos_compress.container.passthrough import stored_dtype
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales
 from momos_compress.motifs import default_method, fit
-from momos_compress.passthrough import stored_dtype
 from momos_compress.plan import Plan
 from momos_compress.select import EXCLUDED
 

@@ -10,8 +10,8 @@ from momos_compress.calibration.inputs import Inputs, attention_mask, batch_leng
 from momos_compress.calibration.layers import own_names
 from momos_compress.calibration.repair import samples_at_once
 from momos_compress.calibration.tuning import output_loss
+from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError
-from momos_compress.reader import MomosFile
 
 SAMPLES = 256
 BATCH = 64

@@ -13,10 +13,8 @@ import torch
 from torch import nn
 
 from momos_compress.baseline import measured_names
-from momos_compress.bdm import bdm_and_entropy
-from momos_compress.bits import sign_histogram
 from momos_compress.checkpoint import Checkpoint, describe_files
-from momos_compress.ctm import string_complexities
+from momos_compress.container.reader import MomosFile, load_file
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetune.export import write_tuned
 from momos_compress.finetune.kinds import check_alike, kind_of
@@ -31,10 +29,12 @@ from momos_compress.finetune.samples import Samples, described, open_splits
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.finetune.start import compress_start
 from momos_compress.finetune.topologies import fix
+from momos_compress.measures.bdm import bdm_and_entropy
+from momos_compress.measures.bits import sign_histogram
+from momos_compress.measures.ctm import string_complexities
 from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
-from momos_compress.reader import MomosFile, load_file
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from momos_compress.errors import MomosError
-from momos_compress.topology import layer_topology
+from momos_compress.measures.topology import layer_topology
 
 
 def pattern(kind: str, rows: int, columns: int, density: float, rng: np.random.Generator) -> np.ndarray:

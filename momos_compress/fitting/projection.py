@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from momos_compress.checkpoint import Checkpoint, TensorInfo
-from momos_compress.container import CompressedTensor
+from momos_compress.container.recipe import CompressedTensor
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import CHUNK_VALUES, FLAT, Layout, count_blocks, iter_blocks
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook

@@ -16,8 +16,8 @@ from momos_compress import hub
 from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names, shuffled_baseline
 from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
-from momos_compress.complexity import Complexity, Measurement, measure
 from momos_compress.errors import MomosError, one_line
+from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.plan import resolve_device
 from momos_compress.settings import StudySettings
 from momos_compress.sources import current_revision, hub_repository, open_checkpoint

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from momos_compress.common.atomic import atomic_writer
-from momos_compress.complexity import Complexity
 from momos_compress.errors import MomosError, one_line
+from momos_compress.measures.complexity import Complexity
 from momos_compress.settings import BaselineKind, Measure
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)

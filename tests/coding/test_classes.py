@@ -15,7 +15,7 @@ from second_reader import decode as second_decode
 from test_extensions import draw, write
 from test_hostile_extensions import closed, opened
 
-from momos_compress import FormatError, MomosFile, assembly, load_file
+from momos_compress import FormatError, MomosFile, load_file
 from momos_compress.coding.ans import IndexModel, read_counts, store_counts
 from momos_compress.coding.classes import (
     CLASSES,
@@ -28,6 +28,7 @@ from momos_compress.coding.classes import (
     most_class_bytes,
     read_classes,
 )
+from momos_compress.container import assembly
 from momos_compress.mosaic.blocks import FLAT, Layout
 
 FEATURES = ["layout", "scales", "codebook8", "ans", "bundle", "classes"]

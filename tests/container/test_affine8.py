@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from second_reader import contents
 
 from momos_compress import FormatError, Settings, compress, load_file
-from momos_compress.affine8 import HEADER_BYTES, MIN_VALUES, POSITIVE_TOLERANCE, TOLERANCE, decode, encode
-from momos_compress.reader import MomosFile
+from momos_compress.container.affine8 import HEADER_BYTES, MIN_VALUES, POSITIVE_TOLERANCE, TOLERANCE, decode, encode
+from momos_compress.container.reader import MomosFile
 
 
 def test_the_bytes_are_pinned() -> None:

@@ -13,23 +13,14 @@ from hypothesis import strategies as st
 from second_reader import contents as second_contents
 from second_reader import stored_tensors as second_stored
 
-from momos_compress import (
-    FormatError,
-    MomosError,
-    MomosFile,
-    Settings,
-    affine8,
-    compress,
-    load_file,
-    open_checkpoint,
-    pipeline,
-)
-from momos_compress import assembly as assembly_module
-from momos_compress.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
+from momos_compress import FormatError, MomosError, MomosFile, Settings, compress, load_file, open_checkpoint, pipeline
+from momos_compress.container import affine8
+from momos_compress.container import assembly as assembly_module
+from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
+from momos_compress.container.inspection import tensor_rows
 from momos_compress.export import export_dense
 from momos_compress.fitting import projection as mosaic_module
-from momos_compress.inspection import tensor_rows
-from momos_compress.topology import layer_names
+from momos_compress.measures.topology import layer_names
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from momos_compress import MomosError
-from momos_compress.ctm import read_table, table_path
+from momos_compress.measures.ctm import read_table, table_path
 
 
 class Evil:

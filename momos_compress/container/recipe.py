@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from momos_compress.affine8 import HEADER_BYTES as AFFINE8_HEADER
-from momos_compress.bundle import bundle_to_json
 from momos_compress.coding.packed import index_bits, packed_bytes
+from momos_compress.container.affine8 import HEADER_BYTES as AFFINE8_HEADER
+from momos_compress.container.bundle import bundle_to_json
 from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.settings import Coding
 from momos_compress.tensors.safetensors_reader import Entry

@@ -17,12 +17,12 @@ from hostile import BOUNDED, JSON_VALUES, Tensors, changed, container, parse, pl
 
 import momos_compress
 from momos_compress import load_file
-from momos_compress.assembly import recipe_of, stored_tensors
+from momos_compress.container.assembly import recipe_of, stored_tensors
+from momos_compress.container.writer import write_container
 from momos_compress.fitting.projection import Rows, project
 from momos_compress.mosaic.blocks import Layout
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
-from momos_compress.writer import write_container
 
 Recipe = dict[str, Any]
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "BOOL": 1}

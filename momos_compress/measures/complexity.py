@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from momos_compress.bdm import bdm_and_entropy, bdm_range, windowed_bdm_of_codes
-from momos_compress.bits import CHUNK, BlockHistogram, block_codes, sign_bits
-from momos_compress.ctm import MATRIX_SIDE, STRING_LENGTH, matrix_complexities, string_complexities
 from momos_compress.errors import MomosError
-from momos_compress.planes import CODES, as_matrix, plane_histograms, sign_matrix_histogram
-from momos_compress.rates import BitRates, Rates
+from momos_compress.measures.bdm import bdm_and_entropy, bdm_range, windowed_bdm_of_codes
+from momos_compress.measures.bits import CHUNK, BlockHistogram, block_codes, sign_bits
+from momos_compress.measures.ctm import MATRIX_SIDE, STRING_LENGTH, matrix_complexities, string_complexities
+from momos_compress.measures.planes import CODES, as_matrix, plane_histograms, sign_matrix_histogram
+from momos_compress.measures.rates import BitRates, Rates
 from momos_compress.settings import MeasureSettings
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from momos_compress.bits import CHUNK
-from momos_compress.ctm import MATRIX_SIDE
 from momos_compress.errors import MomosError
+from momos_compress.measures.bits import CHUNK
+from momos_compress.measures.ctm import MATRIX_SIDE
 
 _ROW = 2 * MATRIX_SIDE  # eight bits of a row, two blocks' worth, make a byte
 CODES = 2 ** (MATRIX_SIDE * MATRIX_SIDE)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from momos_compress.bundle import BUNDLE_BELOW, arrange, bundle_bytes, deflate
 from momos_compress.checkpoint import DTYPES
 from momos_compress.common.atomic import atomic_writer
-from momos_compress.container import (
+from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_bytes, deflate
+from momos_compress.container.recipe import (
     BUNDLE,
     DIGEST_HEX,
     FORMAT_NAME,

@@ -13,8 +13,8 @@ from safetensors.torch import load_file as load_safetensors
 from momos_compress import MomosError, MomosFile, Settings, compress, load_file, pipeline
 from momos_compress import open as open_container
 from momos_compress.coding.packed import pack
-from momos_compress.container import CODEBOOK, CompressedTensor, Recipe
-from momos_compress.writer import StoredTensor, tensor_data, write_container
+from momos_compress.container.recipe import CODEBOOK, CompressedTensor, Recipe
+from momos_compress.container.writer import StoredTensor, tensor_data, write_container
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "version1.momos.safetensors"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from momos_compress.bits import block_codes, sign_bits, sign_histogram
-from momos_compress.ctm import matrix_complexities, string_complexities
 from momos_compress.errors import MomosError
-from momos_compress.planes import CODES, matrix_codes, plane_histograms
+from momos_compress.measures.bits import block_codes, sign_bits, sign_histogram
+from momos_compress.measures.ctm import matrix_complexities, string_complexities
+from momos_compress.measures.planes import CODES, matrix_codes, plane_histograms
 
 WINDOW = 256
 """Blocks in a window of windowed BDM: few enough of the 4,096 strings that it does not saturate."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from momos_compress.passthrough import stored_dtype
+from momos_compress.container.passthrough import stored_dtype
 
 
 @pytest.mark.parametrize(

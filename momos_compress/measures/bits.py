@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from momos_compress.ctm import STRING_LENGTH
+from momos_compress.measures.ctm import STRING_LENGTH
 
 _UNIT = 2 * STRING_LENGTH  # 24 bits: two blocks in three bytes
 CHUNK = _UNIT * 2**17

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from momos_compress import MomosError
-from momos_compress.bdm import (
+from momos_compress.measures.bdm import (
     WINDOW,
     bdm_and_entropy,
     bdm_of_counts,
@@ -16,9 +16,9 @@ from momos_compress.bdm import (
     sign_bdm,
     windowed_bdm,
 )
-from momos_compress.bits import CHUNK, BlockHistogram, sign_histogram
-from momos_compress.ctm import matrix_complexities, read_table, string_complexities, table_path
-from momos_compress.planes import matrix_codes, sign_matrix_histogram
+from momos_compress.measures.bits import CHUNK, BlockHistogram, sign_histogram
+from momos_compress.measures.ctm import matrix_complexities, read_table, string_complexities, table_path
+from momos_compress.measures.planes import matrix_codes, sign_matrix_histogram
 
 # pybdm 0.1.0's own output, BDM(ndim=1).bdm(x), for x = numpy.random.default_rng(seed).random(n) < p.
 PYBDM = {
@@ -178,7 +178,7 @@ def test_a_weight_wider_than_a_chunk_is_measured_in_tiles(monkeypatch: pytest.Mo
     weight = torch.randn(50, 999, generator=torch.Generator().manual_seed(1))
     whole = qubd(weight), sign_matrix_histogram(weight).tolist()
     for chunk in (32, 1000, 7777):
-        monkeypatch.setattr("momos_compress.planes.CHUNK", chunk)
+        monkeypatch.setattr("momos_compress.measures.planes.CHUNK", chunk)
         assert (qubd(weight), sign_matrix_histogram(weight).tolist()) == whole
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from momos_compress import affine8
-from momos_compress.bundle import inflate
 from momos_compress.coding.ans import IndexModel, least_words, most_count_bytes, read_counts
 from momos_compress.coding.classes import ClassCoder, most_class_bytes, read_classes
 from momos_compress.coding.packed import index_bits, unpack
-from momos_compress.container import (
+from momos_compress.container import affine8
+from momos_compress.container.bundle import inflate
+from momos_compress.container.recipe import (
     CLASSES,
     CODEBOOK,
     COUNTS,
@@ -25,13 +25,13 @@ from momos_compress.container import (
     CompressedTensor,
     recipe_checksum,
 )
+from momos_compress.container.recipe_parser import Record, features_of, parse_recipe, parse_text
+from momos_compress.container.stored import Stored
+from momos_compress.container.writer import tensor_data
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.mosaic.scales import scale_values
-from momos_compress.recipe_parser import Record, features_of, parse_recipe, parse_text
-from momos_compress.stored import Stored
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
-from momos_compress.writer import tensor_data
 
 
 class MomosFile:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from momos_compress.bundle import bundle_from_json
 from momos_compress.coding.ans import MAX_ANS_MOTIFS
 from momos_compress.common.json_fields import flag, integer, mapping, number, parse_object
-from momos_compress.container import (
+from momos_compress.container.bundle import bundle_from_json
+from momos_compress.container.recipe import (
     BUNDLE,
     CLASSES,
     CODEBOOK,
