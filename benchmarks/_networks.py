@@ -18,8 +18,8 @@ import momos_zoo  # noqa: F401  registers the demo and the architectures that ti
 from momos_compress import MomosError, evaluate, open_checkpoint
 from momos_compress.accuracy import DATASETS, open_dataset, register_dataset
 from momos_compress.calibration.tokenizer import load_tokenizer
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.models import model_of
+from momos_compress.sources.checkpoint import Checkpoint
 
 MINILM = "all-MiniLM-L6-v2"
 OF_DATA = ("resnet20_cifar10_jpeg", "resnet20_cifar10")

@@ -18,7 +18,7 @@ from momos_compress.fitting.projection import draw_blocks
 from momos_compress.mosaic.blocks import motifs_for_capacity
 from momos_compress.nearest import NearestMotif
 from momos_compress.select import select
-from momos_compress.sources import open_checkpoint
+from momos_compress.sources.open import open_checkpoint
 
 
 def main() -> None:

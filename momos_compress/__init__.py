@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from momos_compress.pipeline import compress
     from momos_compress.run_report import Report
     from momos_compress.settings import Settings
-    from momos_compress.sources import open_checkpoint
+    from momos_compress.sources.open import open_checkpoint
 
 _HOMES = {
     "FormatError": "errors",
@@ -27,7 +27,7 @@ _HOMES = {
     "load_model": "models",
     "matrix_bdm": "measures.bdm",
     "open": "container.reader",
-    "open_checkpoint": "sources",
+    "open_checkpoint": "sources.open",
     "qubd": "measures.bdm",
     "sign_bdm": "measures.bdm",
     "windowed_bdm": "measures.bdm",

@@ -10,7 +10,6 @@ from typing import Any
 
 from momos_compress.accuracy import DATASETS
 from momos_compress.budget_search import RATE_WEIGHTS, Budget, Point, Sizes, order, search
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
 from momos_compress.errors import MomosError
 from momos_compress.estimate import bytes_beside
@@ -21,6 +20,7 @@ from momos_compress.pipeline import Fitted, Prepared, Progress, compress, fit_ch
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.run_report import Report
 from momos_compress.settings import DEFAULT_C, NO_CALIBRATION, SYNTHETIC, Settings
+from momos_compress.sources.checkpoint import Checkpoint
 
 BLOCK_SIZES = (4, 2, 1)
 

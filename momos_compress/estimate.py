@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.coding.packed import index_bits, packed_bytes
 from momos_compress.common.stages import peak_memory_bytes
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
 from momos_compress.motifs import HESSIAN
 from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.plan import Plan
+from momos_compress.sources.checkpoint import Checkpoint
 
 HEADER_BYTES_PER_TENSOR = {"paper": 150, "default": 12}
 """Beside 1,000 bytes for the file; a bundle's table is deflated."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import nn
 
-from momos_compress.architecture import Architecture
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError
+from momos_compress.sources.architecture import Architecture
+from momos_compress.sources.checkpoint import Checkpoint
 
 
 def architecture_of(file: MomosFile) -> Architecture | None:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from momos_compress.accuracy import Accuracy, evaluate
-from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.inspection import mosaic_bytes
@@ -26,6 +24,8 @@ from momos_compress.nearest import clustering_device
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.run_report import Report
 from momos_compress.settings import Settings
+from momos_compress.sources.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
+from momos_compress.sources.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from momos_compress.calibration.data import CalibrationData

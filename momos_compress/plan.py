@@ -7,7 +7,6 @@ from typing import get_args
 
 import torch
 
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.atomic import check_writable
 from momos_compress.errors import MomosError
 from momos_compress.fitting.projection import fills_rows, row_layout
@@ -26,6 +25,7 @@ from momos_compress.settings import (
     Protocol,
     Settings,
 )
+from momos_compress.sources.checkpoint import Checkpoint
 
 MAX_RATE_WEIGHT = 100
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import count_blocks
 from momos_compress.settings import Protocol
+from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
 
 EXCLUDED = "excluded"
 """The reason for leaving out what the user asked to be left alone."""

@@ -16,7 +16,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from momos_compress.budget import prepare, try_settings
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
 from momos_compress.errors import MomosError, one_line
@@ -25,6 +24,7 @@ from momos_compress.motifs import HESSIAN
 from momos_compress.pipeline import Prepared, Progress
 from momos_compress.plan import Plan, plan, resolve
 from momos_compress.settings import Settings
+from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.study.model import version
 
 CSV, FIGURE = "sweep.csv", "sweep.svg"

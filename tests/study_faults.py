@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from momos_compress.sources import NamedSource, register_source
+from momos_compress.sources.open import NamedSource, register_source
 
 
 def _killed() -> NoReturn:

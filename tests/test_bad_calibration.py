@@ -9,7 +9,7 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from momos_compress.architecture import quiet_transformers
+from momos_compress.sources.architecture import quiet_transformers
 
 mistake, work, Mistake = test_bad_input.mistake, test_bad_input.work, test_bad_input.Mistake
 

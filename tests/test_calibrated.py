@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Report, Settings, compress, load_model, open_checkpoint
-from momos_compress.architecture import timm_architecture
 from momos_compress.calibration import prepare
 from momos_compress.calibration import run as run_module
-from momos_compress.checkpoint import Checkpoint
+from momos_compress.sources.architecture import timm_architecture
+from momos_compress.sources.checkpoint import Checkpoint
 
 WORDS = [f"word{number}" for number in range(28)]
 

@@ -16,10 +16,11 @@ from conftest import minilm_directory
 from PIL import Image
 from torch import Tensor, nn
 
-from momos_compress import MomosError, evaluate, hub
+from momos_compress import MomosError, evaluate
 from momos_compress.accuracy import DATASETS
 from momos_compress.calibration import images as calibration_images
 from momos_compress.calibration.data import CalibrationData, open_calibration
+from momos_compress.sources import hub
 
 IMAGES = 12
 SENTENCES = [f"Sentence number {number} is about {'blue ' * (number % 7)}motifs." for number in range(20)]

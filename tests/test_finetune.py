@@ -505,7 +505,7 @@ def test_one_line_says_what_is_wrong(words: list[str], expected: str, command: C
 def classifier(directory: Path) -> Path:
     """A sequence classifier on two layers of all-MiniLM-L6-v2, trained a little, and texts of two classes."""
     transformers = pytest.importorskip("transformers")
-    from momos_compress.architecture import quiet_transformers
+    from momos_compress.sources.architecture import quiet_transformers
 
     source, random = minilm_directory(), np.random.default_rng(0)
     kinds = (

@@ -10,13 +10,13 @@ from conftest import compress_version1, memory_checkpoint
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
-from momos_compress.architecture import timm_architecture
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.finetune.export import checkpoint_of, write_tuned
 from momos_compress.finetune.modules import Codebook, MosaicNetwork
 from momos_compress.finetune.quantised import FakeQuantised, fake_quantise
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import scale_values
+from momos_compress.sources.architecture import timm_architecture
+from momos_compress.sources.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -144,7 +144,7 @@ def test_tied_weights_are_one_mosaic(tmp_path: Path) -> None:
     config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=64, bos_token_id=0, eos_token_id=0)
     model = transformers.GPT2LMHeadModel(config).eval()
     record = {**config.to_dict(), "model_type": "gpt2"}
-    from momos_compress.architecture import Architecture
+    from momos_compress.sources.architecture import Architecture
 
     checkpoint = memory_checkpoint(
         model.state_dict(), architecture=Architecture("transformers", "GPT2LMHeadModel", record)

@@ -10,8 +10,8 @@ from safetensors.torch import load_file as load_safetensors
 from safetensors.torch import save_file
 
 from momos_compress import MomosError, Settings, compress, load_file, load_model, open_checkpoint
-from momos_compress.architecture import Architecture
 from momos_compress.export import export_dense
+from momos_compress.sources.architecture import Architecture
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext", "test_mambaout", "test_efficientnet"])

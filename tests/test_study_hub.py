@@ -13,9 +13,9 @@ import torch
 from hub import COMMIT, LoopbackHub, environment, momos
 from waiting import wait_for
 
-from momos_compress.sources import hub_repository
+from momos_compress.sources.open import hub_repository
+from momos_compress.sources.timm import from_timm_name
 from momos_compress.study.rows import Row, read_rows
-from momos_compress.timm_source import from_timm_name
 
 NAMES = ("test_vit.r160_in1k", "test_resnet.r160_in1k", "test_efficientnet.r160_in1k", "test_convnext.r160_in1k")
 GONE, BROKEN, BERT = "test_byobnet.r160_in1k", "test_vit2.r160_in1k", "org/tiny-bert"
@@ -152,7 +152,7 @@ def test_weights_are_read_straight_from_the_file(
     name: str, repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shutil.copytree(repos[f"timm/{name}"], tmp_path / "copy") / "model.safetensors"
-    monkeypatch.setattr("momos_compress.hub.fetch_first", lambda repo, candidates: path)
+    monkeypatch.setattr("momos_compress.sources.hub.fetch_first", lambda repo, candidates: path)
     real = timm.create_model
 
     def only_skeletons(*arguments: object, **options: object) -> torch.nn.Module:
@@ -180,7 +180,7 @@ def test_weights_under_other_names_go_through_timm(
     path = tmp_path / "model.safetensors"
     half = {key: value.half() for key, value in state.items()}
     save_file(half, path)
-    monkeypatch.setattr("momos_compress.hub.fetch_first", lambda repo, candidates: path)
+    monkeypatch.setattr("momos_compress.sources.hub.fetch_first", lambda repo, candidates: path)
     checkpoint = from_timm_name("test_vit.r160_in1k", pretrained=True, seed=0)
     assert {info.dtype for info in checkpoint.tensors.infos} == {torch.float32}
     assert all(torch.equal(checkpoint.read(key), value.float()) for key, value in half.items())

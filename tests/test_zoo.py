@@ -3,7 +3,7 @@ import timm
 import torch
 
 from momos_compress.accuracy import register_dataset
-from momos_compress.sources import NamedSource, register_source
+from momos_compress.sources.open import NamedSource, register_source
 from momos_zoo import Digits, weights_path
 from momos_zoo.cifar_resnet import CifarResNet, OptionAShortcut
 

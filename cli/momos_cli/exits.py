@@ -86,6 +86,6 @@ def _drop_output() -> None:
 
 def _misspelt(word: str) -> str | None:
     """What to say of a first word that is neither a command nor a model."""
-    from momos_compress.sources import is_unknown_name, unknown_source
+    from momos_compress.sources.open import is_unknown_name, unknown_source
 
     return unknown_source(word, commands=COMMANDS) if is_unknown_name(word) else None

@@ -11,7 +11,7 @@ from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSetting
 from momos_compress.settings import Coding, Settings
 
 if TYPE_CHECKING:
-    from momos_compress.checkpoint import Checkpoint
+    from momos_compress.sources.checkpoint import Checkpoint
 
 DEFAULTS, COMPRESSION = FinetuneSettings(), Settings()
 
@@ -139,7 +139,7 @@ def finetune(
     from momos_compress.finetune.run import Data
     from momos_compress.finetune.run import finetune as run
     from momos_compress.plan import resolve
-    from momos_compress.sources import NAMED_SOURCES
+    from momos_compress.sources.open import NAMED_SOURCES
 
     compression = Settings(
         c=c, k=k, s=COMPRESSION.s if s is None else s, calibrate=calibrate, seed=seed, device=device,

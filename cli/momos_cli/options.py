@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 from momos_compress.settings import Device
 
 if TYPE_CHECKING:
-    from momos_compress.checkpoint import Checkpoint
+    from momos_compress.sources.checkpoint import Checkpoint
 
 COMMANDS: list[str] = []
 """Names of the commands, for the hint to a misspelt one; ``app`` fills it."""
@@ -57,7 +57,7 @@ def open_model(
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
-    from momos_compress.sources import is_unknown_name, open_checkpoint, unknown_source
+    from momos_compress.sources.open import is_unknown_name, open_checkpoint, unknown_source
 
     if quiet or not sys.stderr.isatty():
         disable_progress_bars()
@@ -70,7 +70,7 @@ def own_data(model: str, calibrate: str | None = None) -> str | None:
     """Labelled images that an embedded model brings along, but those that its motifs are fitted to."""
     import momos_zoo  # noqa: F401  registers the demo and its data
     from momos_compress.fidelity import same_data
-    from momos_compress.sources import NAMED_SOURCES
+    from momos_compress.sources.open import NAMED_SOURCES
 
     data = NAMED_SOURCES[model].data if model in NAMED_SOURCES else None
     return None if data is not None and calibrate is not None and same_data(data, calibrate) else data

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from momos_compress.architecture import Architecture
 from momos_compress.budget import BudgetReport
 from momos_compress.common.units import binary_size, duration
 from momos_compress.container.inspection import mosaic_bytes
@@ -16,6 +15,7 @@ from momos_compress.errors import one_line
 from momos_compress.estimate import Estimate
 from momos_compress.plan import Plan
 from momos_compress.run_report import Report
+from momos_compress.sources.architecture import Architecture
 from momos_compress.sweep import Sweep
 
 if TYPE_CHECKING:

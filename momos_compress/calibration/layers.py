@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.checkpoint import TensorInfo
 from momos_compress.fitting.projection import row_layout
 from momos_compress.mosaic.blocks import Layout
+from momos_compress.sources.checkpoint import TensorInfo
 
 Kind = Literal["linear", "convolution", "embedding", "other"]
 Pair = tuple[int, int]

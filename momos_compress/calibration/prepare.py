@@ -9,11 +9,11 @@ from momos_compress.accuracy import preprocessing
 from momos_compress.calibration.data import CalibrationData, count_samples, open_calibration
 from momos_compress.calibration.statistics import products_of
 from momos_compress.calibration.synthetic import synthetic_images
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import check_finite
 from momos_compress.plan import Plan
 from momos_compress.settings import SYNTHETIC
+from momos_compress.sources.checkpoint import Checkpoint
 
 SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
 SYNTHETIC_PRODUCTS = 10**13

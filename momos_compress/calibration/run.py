@@ -23,7 +23,6 @@ from momos_compress.calibration.statistics import (
     collect_shift,
 )
 from momos_compress.calibration.tuning import tune
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
 from momos_compress.container.passthrough import stored_dtype
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
@@ -32,6 +31,7 @@ from momos_compress.mosaic.scales import encode_scales
 from momos_compress.motifs import default_method, fit
 from momos_compress.plan import Plan
 from momos_compress.select import EXCLUDED
+from momos_compress.sources.checkpoint import Checkpoint
 
 PASSES, LEAST_PASSES = 14, 4
 ROUNDS, LEAST_ROUNDS = 4, 1

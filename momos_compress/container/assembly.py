@@ -11,7 +11,6 @@ from typing import IO
 import numpy as np
 import torch
 
-from momos_compress.checkpoint import Checkpoint, TensorInfo
 from momos_compress.coding.ans import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
 from momos_compress.coding.classes import ClassCoder, find_classes
 from momos_compress.coding.packed import index_bits, pack
@@ -23,6 +22,7 @@ from momos_compress.fitting.projection import Mosaic, spool_out
 from momos_compress.mosaic.blocks import CHUNK_VALUES
 from momos_compress.plan import Plan
 from momos_compress.settings import Coding
+from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
 
 SPOOLED_FROM = 2**26
 """Bytes of coded indices that are kept in memory until they are written; more go to a temporary file."""

@@ -8,8 +8,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from momos_compress.checkpoint import DTYPES
 from momos_compress.errors import FormatError
+from momos_compress.sources.checkpoint import DTYPES
 from momos_compress.tensors.safetensors_reader import MAX_SIZE, Entry
 
 BUNDLE_BELOW = 2**16

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from momos_compress.checkpoint import DTYPES
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_bytes, deflate
 from momos_compress.container.recipe import (
@@ -22,6 +21,7 @@ from momos_compress.container.recipe import (
     recipe_checksum,
 )
 from momos_compress.errors import MomosError
+from momos_compress.sources.checkpoint import DTYPES
 
 SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 

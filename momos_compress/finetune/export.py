@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from momos_compress.calibration.layers import own_names
-from momos_compress.checkpoint import Checkpoint, TensorInfo, Tensors
 from momos_compress.container.assembly import stored_tensors
 from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
@@ -18,6 +17,7 @@ from momos_compress.mosaic.codebook import quantise_codebook
 from momos_compress.plan import Plan
 from momos_compress.select import Selection
 from momos_compress.settings import Settings
+from momos_compress.sources.checkpoint import Checkpoint, TensorInfo, Tensors
 
 BESIDE = "stored beside the mosaic"
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.layers import own_names
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.finetune.quantised import fake_quantise
 from momos_compress.finetune.settings import FULL
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
@@ -16,6 +15,7 @@ from momos_compress.mosaic.blocks import FLAT, iter_blocks
 from momos_compress.pipeline import fit_checkpoint
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
+from momos_compress.sources.checkpoint import Checkpoint
 
 
 class FreeNetwork:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from momos_compress.baseline import measured_names
-from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.container.reader import MomosFile, load_file
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetune.export import write_tuned
@@ -36,6 +34,8 @@ from momos_compress.models import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
 from momos_compress.settings import Settings
+from momos_compress.sources.baseline import measured_names
+from momos_compress.sources.checkpoint import Checkpoint, describe_files
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask

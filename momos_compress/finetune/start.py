@@ -7,13 +7,13 @@ import torch
 
 from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
 from momos_compress.calibration.inputs import Inputs, to_device
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.finetune.loop import Tell
 from momos_compress.finetune.samples import Kind, Samples
 from momos_compress.models import model_of
 from momos_compress.pipeline import Prepared, compress, fit_checkpoint
 from momos_compress.plan import plan
 from momos_compress.settings import Settings
+from momos_compress.sources.checkpoint import Checkpoint
 
 
 def compress_start(

@@ -20,11 +20,11 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError
 from threadpoolctl import threadpool_limits
 
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.spectra import RESOLUTION, Graph, sparse
 from momos_compress.mosaic.blocks import CHUNK_VALUES, check_block_size, count_blocks
+from momos_compress.sources.checkpoint import Checkpoint
 
 MAX_PATTERN = 2**30
 """Values of the largest pattern that is held in memory, at one byte each."""

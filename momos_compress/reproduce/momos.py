@@ -17,7 +17,7 @@ from momos_compress.finetune.run import Data, finetune
 from momos_compress.finetune.settings import FinetuneSettings
 from momos_compress.report.write import needs_extra, write_contents
 from momos_compress.settings import Settings
-from momos_compress.sources import open_checkpoint
+from momos_compress.sources.open import open_checkpoint
 
 FIGURES = (3, 4, 5)
 CAPACITIES = (0.005, 0.01, 0.05, 0.1)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from momos_compress import hub
 from momos_compress.errors import MomosError
+from momos_compress.sources import hub
 
 IN_USE = ".in-use"
 

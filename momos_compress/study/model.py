@@ -12,18 +12,24 @@ from typing import Any
 
 import torch
 
-from momos_compress import hub
-from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names, shuffled_baseline
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.common.stages import Stages
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.plan import resolve_device
 from momos_compress.settings import StudySettings
-from momos_compress.sources import current_revision, hub_repository, open_checkpoint
+from momos_compress.sources import hub
+from momos_compress.sources.baseline import (
+    Baseline,
+    baseline_tensors,
+    choose_baseline,
+    measured_names,
+    shuffled_baseline,
+)
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.sources.open import current_revision, hub_repository, open_checkpoint
+from momos_compress.sources.timm import timm_family
 from momos_compress.study import download_cache
 from momos_compress.study.rows import MEASURES, LayerRow, Row, fingerprint
-from momos_compress.timm_source import timm_family
 
 
 @dataclass(frozen=True)

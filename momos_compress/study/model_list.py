@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
-from momos_compress.sources import NAMED_SOURCES
+from momos_compress.sources.open import NAMED_SOURCES
+from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from momos_compress import hub
 from momos_compress.errors import MomosError
 from momos_compress.settings import StudySettings
-from momos_compress.sources import needs_hub
+from momos_compress.sources import hub
+from momos_compress.sources.open import needs_hub
 from momos_compress.study import download_cache
 from momos_compress.study.events import Engine, Event
 from momos_compress.study.model import Job, recorded, revision_of, version

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from momos_compress.checkpoint import DTYPES
 from momos_compress.errors import FormatError, one_line
+from momos_compress.sources.checkpoint import DTYPES
 
 MAX_SIZE = 2**48
 

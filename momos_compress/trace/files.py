@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momos_compress.errors import MomosError
-from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, shard_names
+from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, shard_names
 
 FEWEST = 3
 """Checkpoints under which a correlation says nothing."""

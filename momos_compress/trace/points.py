@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from momos_compress.baseline import measured_names
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.errors import MomosError
 from momos_compress.measures.bits import sign_bits
 from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.measures.ctm import MATRIX_SIDE
 from momos_compress.settings import MeasureSettings
-from momos_compress.sources import open_checkpoint
+from momos_compress.sources.baseline import measured_names
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.sources.open import open_checkpoint
 from momos_compress.trace.files import RunFiles
 from momos_compress.trace.metrics import Metrics
 

@@ -15,7 +15,6 @@ from second_reader import decode as second_decode
 from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
-from momos_compress.checkpoint import TensorInfo
 from momos_compress.coding.ans import IndexModel, read_counts, store_counts
 from momos_compress.container.assembly import packed, recipe_of, stored_tensors
 from momos_compress.container.recipe import CODEBOOK, COUNTS, SCALES, Recipe
@@ -27,6 +26,7 @@ from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.plan import plan
 from momos_compress.settings import Coding
+from momos_compress.sources.checkpoint import TensorInfo
 
 
 def rms(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:

@@ -39,9 +39,9 @@ from hostile import (
 import momos_compress
 from momos_cli import app as cli
 from momos_compress import FormatError, MomosError, load_file, load_model
-from momos_compress.architecture import Architecture
 from momos_compress.container.inspection import describe
 from momos_compress.export import export_dense
+from momos_compress.sources.architecture import Architecture
 
 SECONDS = 60
 """No single test here has a reason to take longer."""

@@ -12,10 +12,16 @@ import torch
 from conftest import memory_checkpoint, minilm_directory, shared
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.baseline import Baseline, baseline_tensors, choose_baseline, measured_names, shuffled_baseline
 from momos_compress.measures.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
 from momos_compress.measures.complexity import Complexity, measure
 from momos_compress.settings import MeasureSettings
+from momos_compress.sources.baseline import (
+    Baseline,
+    baseline_tensors,
+    choose_baseline,
+    measured_names,
+    shuffled_baseline,
+)
 
 
 def network(seed: int = 0) -> dict[str, torch.Tensor]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from momos_compress import hub
-from momos_compress.architecture import Architecture, timm_architecture
-from momos_compress.checkpoint import Checkpoint, Tensors
 from momos_compress.errors import MomosError, SourceError, one_line
-from momos_compress.origins import attach_architecture, file_checkpoint, from_model
-from momos_compress.readers import SAFETENSORS_SUFFIX, open_weights
-from momos_compress.untrusted import check_timm_name
+from momos_compress.sources import hub
+from momos_compress.sources.architecture import Architecture, timm_architecture
+from momos_compress.sources.checkpoint import Checkpoint, Tensors
+from momos_compress.sources.origins import attach_architecture, file_checkpoint, from_model
+from momos_compress.sources.untrusted import check_timm_name
+from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, open_weights
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg

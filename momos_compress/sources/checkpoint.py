@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from momos_compress.architecture import Architecture
 from momos_compress.errors import SourceError
+from momos_compress.sources.architecture import Architecture
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from momos_compress.errors import MomosError, SourceError, one_line
-from momos_compress.untrusted import (
+from momos_compress.sources.untrusted import (
     PREPROCESSING,
     check_arguments,
     check_timm_name,

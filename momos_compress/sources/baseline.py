@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.measures.bits import CHUNK
+from momos_compress.sources.checkpoint import Checkpoint
 
 BUFFER_SUFFIXES = ("running_mean", "running_var", "num_batches_tracked", "position_ids", "inv_freq")
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from momos_compress import SourceError, open_checkpoint
-from momos_compress.readers import open_safetensors, open_torch
+from momos_compress.sources.weights_files import open_safetensors, open_torch
 
 
 def state(seed: int = 0) -> dict[str, torch.Tensor]:

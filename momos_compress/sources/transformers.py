@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from momos_compress import hub
-from momos_compress.architecture import Architecture, load_transformers
-from momos_compress.checkpoint import Checkpoint
 from momos_compress.errors import SourceError
-from momos_compress.origins import attach_architecture, file_checkpoint
-from momos_compress.readers import open_weights, shard_names
+from momos_compress.sources import hub
+from momos_compress.sources.architecture import Architecture, load_transformers
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.sources.origins import attach_architecture, file_checkpoint
+from momos_compress.sources.weights_files import open_weights, shard_names
 
 
 def from_transformers(

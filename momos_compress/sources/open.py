@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from momos_compress import hub
-from momos_compress.architecture import Architecture, timm_architecture
-from momos_compress.checkpoint import Checkpoint, describe_files
 from momos_compress.container.recipe import FORMAT_NAME
 from momos_compress.errors import SourceError
-from momos_compress.origins import PREFIXES, attach_architecture, file_checkpoint, stem
-from momos_compress.readers import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, open_file, open_weights
-from momos_compress.timm_source import (
+from momos_compress.sources import hub
+from momos_compress.sources.architecture import Architecture, timm_architecture
+from momos_compress.sources.checkpoint import Checkpoint, describe_files
+from momos_compress.sources.origins import PREFIXES, attach_architecture, file_checkpoint, stem
+from momos_compress.sources.timm import (
     build_timm,
     from_timm_directory,
     from_timm_name,
@@ -24,7 +23,8 @@ from momos_compress.timm_source import (
     timm_revision,
     weight_candidates,
 )
-from momos_compress.transformers_source import from_transformers, transformers_architecture
+from momos_compress.sources.transformers import from_transformers, transformers_architecture
+from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, open_file, open_weights
 
 
 @dataclass(frozen=True)
