@@ -13,7 +13,7 @@ from momos_compress.accuracy import DATASETS, evaluate
 from momos_compress.errors import MomosError
 
 if TYPE_CHECKING:
-    from momos_compress.calibration.data import CalibrationData
+    from momos_compress.data.draws import CalibrationData
 
 HELD_OUT = 512
 """Samples kept apart to measure on, where there are enough."""
@@ -96,9 +96,9 @@ def output_meter(original: nn.Module, samples: "CalibrationData", *, device: str
     A drop is of the share of samples, or tokens, where both give the same class; of the mean cosine for networks that
     give no class scores.
     """
-    from momos_compress.calibration.inputs import to_device
     from momos_compress.calibration.repair import samples_at_once
     from momos_compress.calibration.statistics import products_of
+    from momos_compress.data.batches import to_device
 
     classes = gives_classes(original)
     one = to_device(samples.read(0, 1), device)
@@ -123,8 +123,8 @@ def gives_classes(model: nn.Module) -> bool:
 
 def compare_outputs(original: nn.Module, compressed: nn.Module, batches: Any, *, classes: bool, device: str) -> Loss:
     """The drop and the output error of ``compressed`` over batches; one batch's outputs are held at a time."""
-    from momos_compress.calibration.inputs import attention_mask, batch_length, forward, real_tokens, to_device
     from momos_compress.calibration.tuning import output_loss
+    from momos_compress.data.batches import attention_mask, batch_length, forward, real_tokens, to_device
 
     alike = error = 0.0
     places = samples = 0

@@ -28,7 +28,7 @@ from momos_compress.sources.baseline import Baseline, baseline_tensors, choose_b
 from momos_compress.sources.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from momos_compress.calibration.data import CalibrationData
+    from momos_compress.data.draws import CalibrationData
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, what has been done since the last call, and how much there is in all; units are the stage's own."""

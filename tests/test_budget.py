@@ -25,7 +25,7 @@ from momos_compress.budget_search import (
 from momos_compress.budget_search import (
     Path as SettingsPath,
 )
-from momos_compress.calibration.data import CalibrationData
+from momos_compress.data.draws import CalibrationData
 from momos_compress.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter, same_data
 
 VALUES, REST = 10**6, 20_000

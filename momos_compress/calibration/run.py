@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from momos_compress.calibration.data import CalibrationData
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.importance import block_costs, drawn_blocks, weigh
-from momos_compress.calibration.inputs import batch_length, to_device
 from momos_compress.calibration.layers import find_layers, own_names
 from momos_compress.calibration.prepare import Tell
 from momos_compress.calibration.repair import repair, repairable, samples_at_once
@@ -25,6 +23,8 @@ from momos_compress.calibration.statistics import (
 from momos_compress.calibration.tuning import tune
 from momos_compress.common.stages import Stages
 from momos_compress.container.passthrough import stored_dtype
+from momos_compress.data.batches import batch_length, to_device
+from momos_compress.data.draws import CalibrationData
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales

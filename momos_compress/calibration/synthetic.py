@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.calibration.inputs import forward
 from momos_compress.calibration.repair import batch_norms, channel_moments
+from momos_compress.data.batches import forward
 from momos_compress.errors import MomosError
 
 LEARNING_RATE = 0.1

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.calibration.inputs import Inputs, attention_mask, batch_length, forward, split, to_device
+from momos_compress.data.batches import Inputs, attention_mask, batch_length, forward, split, to_device
 
 LEARNING_RATE = 1e-3
 SHIFT_SHARE = 10

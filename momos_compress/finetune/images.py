@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from momos_compress.accuracy import ImageReader, preprocessing
-from momos_compress.calibration.images import KEPT_BYTES, open_images
+from momos_compress.data.images import KEPT_BYTES, open_images
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetune.samples import Place, Samples, seeded
 from momos_compress.finetune.settings import Augment

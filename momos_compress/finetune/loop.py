@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from momos_compress.calibration.inputs import forward
+from momos_compress.data.batches import forward
 from momos_compress.errors import MomosError
 from momos_compress.finetune.checkpoints import Checkpoints
 from momos_compress.finetune.log import Log

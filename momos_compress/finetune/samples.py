@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from momos_compress.calibration.inputs import Inputs
+from momos_compress.data.batches import Inputs
 from momos_compress.errors import MomosError
 from momos_compress.fidelity import same_data
 from momos_compress.finetune.settings import Augment

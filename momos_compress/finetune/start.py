@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from momos_compress.calibration.data import DEFAULT_SAMPLES, CalibrationData
-from momos_compress.calibration.inputs import Inputs, to_device
+from momos_compress.data.batches import Inputs, to_device
+from momos_compress.data.draws import DEFAULT_SAMPLES, CalibrationData
 from momos_compress.finetune.loop import Tell
 from momos_compress.finetune.samples import Kind, Samples
 from momos_compress.models import model_of

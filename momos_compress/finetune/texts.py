@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from momos_compress.calibration.dataset_files import labels_of
-from momos_compress.calibration.inputs import to_device
-from momos_compress.calibration.texts import TextSource
+from momos_compress.data.batches import to_device
+from momos_compress.data.dataset_files import labels_of
+from momos_compress.data.texts import TextSource
 from momos_compress.errors import MomosError
 from momos_compress.finetune.samples import Place, Samples
 from momos_compress.finetune.settings import Augment

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from momos_compress.accuracy import DATASETS
-from momos_compress.calibration.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files, texts
-from momos_compress.calibration.tokenizer import REMEDY, load_tokenizer
+from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files, texts
+from momos_compress.data.tokenizer import REMEDY, load_tokenizer
 from momos_compress.errors import MomosError, one_line
 from momos_compress.sources.architecture import quiet_transformers
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from momos_compress.accuracy import DATASETS, ImageReader, open_dataset, preprocessing
-from momos_compress.calibration.arrow_files import ARROW_SUFFIXES, column_values, image_columns, row_count
-from momos_compress.calibration.dataset_files import data_files
+from momos_compress.data.arrow_files import ARROW_SUFFIXES, column_values, image_columns, row_count
+from momos_compress.data.dataset_files import data_files
 from momos_compress.errors import MomosError, one_line
 
 KEPT_BYTES = 512 * 2**20

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from momos_compress.calibration.arrow_files import ARROW_SUFFIXES, column_names, column_values, string_columns
+from momos_compress.data.arrow_files import ARROW_SUFFIXES, column_names, column_values, string_columns
 from momos_compress.errors import MomosError, one_line
 
 TEXT_SUFFIXES = (*ARROW_SUFFIXES, ".jsonl", ".json", ".csv", ".txt")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from momos_compress.accuracy import DATASETS
-from momos_compress.calibration.images import ImageSource
-from momos_compress.calibration.inputs import Inputs
-from momos_compress.calibration.texts import TextSource
+from momos_compress.data.batches import Inputs
+from momos_compress.data.images import ImageSource
+from momos_compress.data.texts import TextSource
 from momos_compress.errors import MomosError, one_line
 
 DEFAULT_SAMPLES = 1024

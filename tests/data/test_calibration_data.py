@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from momos_compress import MomosError, evaluate
 from momos_compress.accuracy import DATASETS
-from momos_compress.calibration import images as calibration_images
-from momos_compress.calibration.data import CalibrationData, open_calibration
+from momos_compress.data import images as calibration_images
+from momos_compress.data.draws import CalibrationData, open_calibration
 from momos_compress.sources import hub
 
 IMAGES = 12

@@ -1,0 +1,1 @@
+"""Inputs: images and texts, with labels or without, from folders, tars and data sets."""
