@@ -14,8 +14,8 @@ from _common import machine
 
 import momos_zoo  # noqa: F401
 from momos_compress import Settings, compress, load_model, open_checkpoint
-from momos_compress.accuracy import evaluate
 from momos_compress.calibration import fit
+from momos_compress.networks.accuracy import evaluate
 
 NETWORK = "resnet20_cifar10_jpeg"
 

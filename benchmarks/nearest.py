@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from _common import machine, spread, timed
 
+from momos_compress.fitting.nearest import NearestMotif, choose_search
 from momos_compress.mosaic.blocks import iter_blocks
-from momos_compress.nearest import NearestMotif, choose_search
 from momos_compress.select import select
 from momos_compress.sources.open import open_checkpoint
 

@@ -33,10 +33,10 @@ from _peers import append
 from safetensors.torch import load_file as load_dense
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
-from momos_compress.calibration.layers import find_layers
 from momos_compress.calibration.repair import repair, samples_at_once
 from momos_compress.data.draws import open_calibration
-from momos_compress.models import model_of
+from momos_compress.networks.layers import find_layers
+from momos_compress.networks.load import model_of
 from momos_compress.select import select
 from momos_compress.settings import NO_CALIBRATION, SYNTHETIC
 

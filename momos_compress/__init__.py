@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from momos_compress.accuracy import evaluate
     from momos_compress.container.reader import MomosFile, load_file, open
     from momos_compress.errors import FormatError, MomosError, SourceError
     from momos_compress.measures.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
-    from momos_compress.models import load_model
+    from momos_compress.networks.accuracy import evaluate
+    from momos_compress.networks.load import load_model
     from momos_compress.pipeline import compress
     from momos_compress.run_report import Report
     from momos_compress.settings import Settings
@@ -22,9 +22,9 @@ _HOMES = {
     "Settings": "settings",
     "SourceError": "errors",
     "compress": "pipeline",
-    "evaluate": "accuracy",
+    "evaluate": "networks.accuracy",
     "load_file": "container.reader",
-    "load_model": "models",
+    "load_model": "networks.load",
     "matrix_bdm": "measures.bdm",
     "open": "container.reader",
     "open_checkpoint": "sources.open",

@@ -7,9 +7,9 @@ import numpy as np
 
 from momos_compress.coding.packed import index_bits, packed_bytes
 from momos_compress.common.stages import peak_memory_bytes
+from momos_compress.fitting.kmeans import HESSIAN
+from momos_compress.fitting.nearest import NearestMotif, clustering_device
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
-from momos_compress.motifs import HESSIAN
-from momos_compress.nearest import NearestMotif, clustering_device
 from momos_compress.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from momos_compress.accuracy import Accuracy, evaluate
 from momos_compress.common.stages import Stages
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
+from momos_compress.fitting.kmeans import HESSIAN, backend, fit
+from momos_compress.fitting.nearest import clustering_device
 from momos_compress.fitting.projection import Mosaic, draw_blocks, find_rows, project
 from momos_compress.measures.bdm import bdm_range, sign_bdm
 from momos_compress.measures.ctm import STRING_LENGTH, string_complexities
-from momos_compress.models import load_model, model_of
 from momos_compress.mosaic.codebook import smallest_dtype
-from momos_compress.motifs import HESSIAN, backend, fit
-from momos_compress.nearest import clustering_device
+from momos_compress.networks.accuracy import Accuracy, evaluate
+from momos_compress.networks.load import load_model, model_of
 from momos_compress.plan import Plan, output_path, plan
 from momos_compress.run_report import Report
 from momos_compress.settings import Settings

@@ -26,7 +26,7 @@ from momos_compress.budget_search import (
     Path as SettingsPath,
 )
 from momos_compress.data.draws import CalibrationData
-from momos_compress.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter, same_data
+from momos_compress.networks.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter, same_data
 
 VALUES, REST = 10**6, 20_000
 SIZES = {s: Sizes(VALUES // s, s, REST) for s in (4, 2, 1)}

@@ -247,7 +247,7 @@ def test_the_fit_to_texts_keeps_outputs_closer(language_model: Path) -> None:
 
 
 def load_model_of(checkpoint: Checkpoint) -> nn.Module:
-    from momos_compress.models import model_of
+    from momos_compress.networks.load import model_of
 
     return model_of(checkpoint)
 

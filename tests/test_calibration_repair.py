@@ -11,12 +11,12 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.calibration.layers import LayerWeight, find_layers
 from momos_compress.calibration.repair import batch_norms, channel_moments, repair, samples_at_once
 from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.calibration.tuning import output_loss, tune
 from momos_compress.data.batches import Inputs
-from momos_compress.models import model_of
+from momos_compress.networks.layers import LayerWeight, find_layers
+from momos_compress.networks.load import model_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

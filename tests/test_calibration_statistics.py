@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from momos_compress import MomosError
 from momos_compress.calibration import statistics as statistics_module
-from momos_compress.calibration.layers import LayerWeight, find_layers
 from momos_compress.calibration.statistics import (
     MatrixStore,
     Statistics,
@@ -21,6 +20,7 @@ from momos_compress.calibration.statistics import (
     products_of,
 )
 from momos_compress.data.batches import Inputs
+from momos_compress.networks.layers import LayerWeight, find_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file as load_safetensors
 
 from momos_compress import Settings, compress, evaluate, load_file, load_model, open_checkpoint
 from momos_compress.measures.bdm import sign_bdm
-from momos_compress.models import model_of
+from momos_compress.networks.load import model_of
 
 SENTENCES = [
     "A motif is reused in many places of the network.",

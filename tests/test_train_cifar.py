@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from momos_compress import open_checkpoint
-from momos_compress.models import model_of
+from momos_compress.networks.load import model_of
 from momos_zoo import train_cifar, training_data
 from momos_zoo.train_cifar import LABEL_SMOOTHING, RECIPES, load, main, smoothed_loss
 

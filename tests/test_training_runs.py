@@ -16,8 +16,8 @@ from conftest import shared
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.accuracy import open_dataset
-from momos_compress.models import model_of
+from momos_compress.networks.accuracy import open_dataset
+from momos_compress.networks.load import model_of
 from momos_zoo import Digits
 from momos_zoo.binary import ScaledSign, build, latent_state
 from momos_zoo.training_data import TASKS, Images, augment, decode, load, split

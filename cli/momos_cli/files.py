@@ -38,7 +38,7 @@ def inspect(
     from momos_cli.render import show_file
     from momos_compress.container.inspection import describe, tensor_rows
     from momos_compress.container.reader import MomosFile
-    from momos_compress.models import architecture_of
+    from momos_compress.networks.load import architecture_of
 
     if (against is None) != (data is None):
         raise MomosError("--against MODEL and --data DATA go together: the original runs on the data")
@@ -58,8 +58,8 @@ def _output_errors(
     file: "MomosFile", against: str, data: str, *, samples: int | None, arch: str | None, seed: int, device: Device
 ) -> dict[str, float]:
     from momos_cli.progress import StageProgress
-    from momos_compress.calibration.sensitivity import sensitivity
-    from momos_compress.models import model_of
+    from momos_compress.networks.load import model_of
+    from momos_compress.networks.sensitivity import sensitivity
     from momos_compress.plan import resolve_device
 
     place = resolve_device(device)
@@ -91,7 +91,7 @@ def export(
 ) -> None:
     """Write the decoded weights as a plain safetensors file, for software that knows nothing of MoMos."""
     from momos_compress.common.units import binary_size
-    from momos_compress.export import export_dense
+    from momos_compress.networks.export import export_dense
 
     path = Path(output or f"{Path(file).name.removesuffix('.safetensors').removesuffix('.momos')}.dense.safetensors")
     written = export_dense(file, path)
@@ -118,8 +118,8 @@ def evaluate(
     """Measure top-1 and top-5 accuracy of a dense checkpoint or a compressed file."""
     import momos_zoo  # noqa: F401  registers the demo
     from momos_cli.progress import StageProgress
-    from momos_compress.accuracy import DATASETS
-    from momos_compress.accuracy import evaluate as measure
+    from momos_compress.networks.accuracy import DATASETS
+    from momos_compress.networks.accuracy import evaluate as measure
     from momos_compress.plan import resolve_device
 
     data = data or own_data(model)
@@ -148,7 +148,7 @@ def _open_network(
     model: str, *, arch: str | None, checkpoint: str | None, pretrained: bool, seed: int, quiet: bool
 ) -> "nn.Module":
     from momos_compress.container.reader import is_container
-    from momos_compress.models import load_model, model_of
+    from momos_compress.networks.load import load_model, model_of
 
     if checkpoint is None and is_container(model):
         return load_model(model)

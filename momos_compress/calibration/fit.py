@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from momos_compress.calibration.statistics import MatrixStore
+from momos_compress.fitting.nearest import kdtree_search, load_faiss
 from momos_compress.mosaic.blocks import Layout
 from momos_compress.mosaic.scales import scale_values
-from momos_compress.nearest import kdtree_search, load_faiss
 
 DAMPING = 0.01
 """Times the mean of a layer's second moments, added to each: what was not seen in calibration is not free of cost."""

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from momos_compress.calibration.fit import LayerFit
-from momos_compress.calibration.layers import LayerWeight
 from momos_compress.calibration.statistics import Statistics
 from momos_compress.mosaic.scales import scale_values
+from momos_compress.networks.layers import LayerWeight
 
 IMPORTANCE_FLOOR = 1e-3
 """Of a layer's mean importance: what no gradient reached in calibration may be reached by other inputs."""

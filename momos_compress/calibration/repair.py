@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from momos_compress.calibration.layers import LayerWeight
 from momos_compress.data.batches import Inputs, attention_mask, forward, real_tokens
+from momos_compress.networks.layers import LayerWeight
 
 VARIANCE_RANGE = (0.1, 10.0)
 CONSTANT = 1e-12

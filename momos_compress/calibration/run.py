@@ -10,7 +10,6 @@ from torch import nn
 
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.importance import block_costs, drawn_blocks, weigh
-from momos_compress.calibration.layers import find_layers, own_names
 from momos_compress.calibration.prepare import Tell
 from momos_compress.calibration.repair import repair, repairable, samples_at_once
 from momos_compress.calibration.statistics import (
@@ -25,10 +24,11 @@ from momos_compress.common.stages import Stages
 from momos_compress.container.passthrough import stored_dtype
 from momos_compress.data.batches import batch_length, to_device
 from momos_compress.data.draws import CalibrationData
+from momos_compress.fitting.kmeans import default_method, fit
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales
-from momos_compress.motifs import default_method, fit
+from momos_compress.networks.layers import find_layers, own_names
 from momos_compress.plan import Plan
 from momos_compress.select import EXCLUDED
 from momos_compress.sources.checkpoint import Checkpoint

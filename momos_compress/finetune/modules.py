@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from momos_compress.calibration.layers import own_names
 from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import Layout
 from momos_compress.mosaic.codebook import decode_codebook, round_codebook
 from momos_compress.mosaic.scales import OCTAVES_A_STEP, round_scales, scale_values
+from momos_compress.networks.layers import own_names
 
 
 class _Rounded(torch.autograd.Function):

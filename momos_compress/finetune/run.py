@@ -30,7 +30,7 @@ from momos_compress.finetune.topologies import fix
 from momos_compress.measures.bdm import bdm_and_entropy
 from momos_compress.measures.bits import sign_histogram
 from momos_compress.measures.ctm import string_complexities
-from momos_compress.models import load_model, model_of
+from momos_compress.networks.load import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
 from momos_compress.plan import resolve_device
 from momos_compress.settings import Settings

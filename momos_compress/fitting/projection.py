@@ -15,10 +15,10 @@ import torch
 
 from momos_compress.container.recipe import CompressedTensor
 from momos_compress.errors import MomosError
+from momos_compress.fitting.nearest import NearestMotif, Ties
 from momos_compress.mosaic.blocks import CHUNK_VALUES, FLAT, Layout, count_blocks, iter_blocks
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales, scale_values
-from momos_compress.nearest import NearestMotif, Ties
 from momos_compress.settings import CodebookDtype
 from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
 

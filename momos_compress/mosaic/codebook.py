@@ -22,7 +22,7 @@ _TRIED = 4096
 
 def smallest_dtype(motifs: np.ndarray, blocks: np.ndarray) -> CodebookDtype:
     """int8 where it costs next to nothing on some of these blocks (n, s), else float16."""
-    from momos_compress.nearest import NearestMotif
+    from momos_compress.fitting.nearest import NearestMotif
 
     some = blocks[:: max(1, len(blocks) // _TRIED)]
     if not len(some):

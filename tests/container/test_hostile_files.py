@@ -40,7 +40,7 @@ import momos_compress
 from momos_cli import app as cli
 from momos_compress import FormatError, MomosError, load_file, load_model
 from momos_compress.container.inspection import describe
-from momos_compress.export import export_dense
+from momos_compress.networks.export import export_dense
 from momos_compress.sources.architecture import Architecture
 
 SECONDS = 60

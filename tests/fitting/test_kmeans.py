@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from momos_compress import MomosError
-from momos_compress import motifs as motifs_module
-from momos_compress.motifs import FITS, default_method, distinct_blocks, fit, sample_size, seed_motifs
-from momos_compress.nearest import NearestMotif
+from momos_compress.fitting import kmeans as motifs_module
+from momos_compress.fitting.kmeans import FITS, default_method, distinct_blocks, fit, sample_size, seed_motifs
+from momos_compress.fitting.nearest import NearestMotif
 
 METHODS = sorted(FITS)
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.accuracy import DATASETS, evaluate
 from momos_compress.errors import MomosError
+from momos_compress.networks.accuracy import DATASETS, evaluate
 
 if TYPE_CHECKING:
     from momos_compress.data.draws import CalibrationData

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from momos_compress import MomosError
-from momos_compress import nearest as nearest_module
-from momos_compress.nearest import NearestMotif, choose_search, clustering_device
+from momos_compress.fitting import nearest as nearest_module
+from momos_compress.fitting.nearest import NearestMotif, choose_search, clustering_device
 
 
 def oracle(blocks: np.ndarray, motifs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from timm.layers import Conv2dSame, ScaledStdConv2d, ScaledStdConv2dSame, StdCon
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.calibration.layers import LayerWeight, columns, find_layers, own_names
+from momos_compress.networks.layers import LayerWeight, columns, find_layers, own_names
 
 EVERYWHERE = 10**9
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from momos_compress.errors import MomosError
-from momos_compress.nearest import NearestMotif, clustering_device, faiss_on_gpu, load_faiss
+from momos_compress.fitting.nearest import NearestMotif, clustering_device, faiss_on_gpu, load_faiss
 
 MAX_ITERATIONS = 25
 STOP_BELOW = 0.002

@@ -9,11 +9,11 @@ import torch
 
 from momos_cli import app as cli
 from momos_compress import MomosError, MomosFile, Settings, compress, open_checkpoint
-from momos_compress.calibration.sensitivity import sensitivity
 from momos_compress.calibration.tuning import output_loss
 from momos_compress.container.inspection import tensor_rows
 from momos_compress.data.draws import open_calibration
-from momos_compress.models import model_of
+from momos_compress.networks.load import model_of
+from momos_compress.networks.sensitivity import sensitivity
 
 TENSORS = ("conv1.weight", "linear.weight")
 

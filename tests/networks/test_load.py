@@ -10,7 +10,7 @@ from safetensors.torch import load_file as load_safetensors
 from safetensors.torch import save_file
 
 from momos_compress import MomosError, Settings, compress, load_file, load_model, open_checkpoint
-from momos_compress.export import export_dense
+from momos_compress.networks.export import export_dense
 from momos_compress.sources.architecture import Architecture
 
 
