@@ -16,7 +16,7 @@ from _common import machine, spread, timed
 
 from momos_compress.fitting.nearest import NearestMotif, choose_search
 from momos_compress.mosaic.blocks import iter_blocks
-from momos_compress.select import select
+from momos_compress.planning.select import select
 from momos_compress.sources.open import open_checkpoint
 
 SIZES = [(1, 4096), (2, 63_892), (4, 670), (4, 16_384), (4, 63_892), (8, 31_946), (16, 15_973)]

@@ -37,7 +37,7 @@ from momos_compress.calibration.repair import repair, samples_at_once
 from momos_compress.data.draws import open_calibration
 from momos_compress.networks.layers import find_layers
 from momos_compress.networks.load import model_of
-from momos_compress.select import select
+from momos_compress.planning.select import select
 from momos_compress.settings import NO_CALIBRATION, SYNTHETIC
 
 TRAIN = "train"

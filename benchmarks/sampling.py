@@ -17,7 +17,7 @@ from momos_compress.fitting import kmeans as motifs_module
 from momos_compress.fitting.nearest import NearestMotif
 from momos_compress.fitting.projection import draw_blocks
 from momos_compress.mosaic.blocks import motifs_for_capacity
-from momos_compress.select import select
+from momos_compress.planning.select import select
 from momos_compress.sources.open import open_checkpoint
 
 

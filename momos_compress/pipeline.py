@@ -21,7 +21,7 @@ from momos_compress.measures.ctm import STRING_LENGTH, string_complexities
 from momos_compress.mosaic.codebook import smallest_dtype
 from momos_compress.networks.accuracy import Accuracy, evaluate
 from momos_compress.networks.load import load_model, model_of
-from momos_compress.plan import Plan, output_path, plan
+from momos_compress.planning.plan import Plan, output_path, plan
 from momos_compress.run_report import Report
 from momos_compress.settings import Settings
 from momos_compress.sources.baseline import Baseline, baseline_tensors, choose_baseline, measured_names

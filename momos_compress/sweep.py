@@ -22,7 +22,7 @@ from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.kmeans import HESSIAN
 from momos_compress.networks.fidelity import Meter, check_disjoint
 from momos_compress.pipeline import Prepared, Progress
-from momos_compress.plan import Plan, plan, resolve
+from momos_compress.planning.plan import Plan, plan, resolve
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.study.model import version

@@ -9,8 +9,8 @@ from momos_compress import MomosError, Settings, compress, open_checkpoint
 from momos_compress.common import atomic as atomic_module
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.stages import Stages
-from momos_compress.estimate import estimate
-from momos_compress.plan import plan, resolve
+from momos_compress.planning.estimate import estimate
+from momos_compress.planning.plan import plan, resolve
 
 
 def test_progress_adds_up_to_each_total(tmp_path: Path) -> None:

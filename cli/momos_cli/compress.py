@@ -129,9 +129,9 @@ def compress(
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_plan, show_points, show_report
     from momos_compress.common.stages import Stages
-    from momos_compress.estimate import estimate
     from momos_compress.pipeline import compress as run
-    from momos_compress.plan import output_path, plan, resolve
+    from momos_compress.planning.estimate import estimate
+    from momos_compress.planning.plan import output_path, plan, resolve
 
     resolve(settings)  # a wrong option is told before anything is loaded
     targets = (target_ratio, target_size, max_drop)

@@ -60,7 +60,7 @@ def _output_errors(
     from momos_cli.progress import StageProgress
     from momos_compress.networks.load import model_of
     from momos_compress.networks.sensitivity import sensitivity
-    from momos_compress.plan import resolve_device
+    from momos_compress.planning.plan import resolve_device
 
     place = resolve_device(device)
     if seed < 0:
@@ -120,7 +120,7 @@ def evaluate(
     from momos_cli.progress import StageProgress
     from momos_compress.networks.accuracy import DATASETS
     from momos_compress.networks.accuracy import evaluate as measure
-    from momos_compress.plan import resolve_device
+    from momos_compress.planning.plan import resolve_device
 
     data = data or own_data(model)
     if data is None:

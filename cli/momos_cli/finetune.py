@@ -138,7 +138,7 @@ def finetune(
     from momos_compress.finetune.processes import is_main
     from momos_compress.finetune.run import Data
     from momos_compress.finetune.run import finetune as run
-    from momos_compress.plan import resolve
+    from momos_compress.planning.plan import resolve
     from momos_compress.sources.open import NAMED_SOURCES
 
     compression = Settings(

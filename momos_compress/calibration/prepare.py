@@ -11,7 +11,7 @@ from momos_compress.data.draws import CalibrationData, count_samples, open_calib
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import check_finite
 from momos_compress.networks.accuracy import preprocessing
-from momos_compress.plan import Plan
+from momos_compress.planning.plan import Plan
 from momos_compress.settings import SYNTHETIC
 from momos_compress.sources.checkpoint import Checkpoint
 

@@ -29,8 +29,8 @@ from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales
 from momos_compress.networks.layers import find_layers, own_names
-from momos_compress.plan import Plan
-from momos_compress.select import EXCLUDED
+from momos_compress.planning.plan import Plan
+from momos_compress.planning.select import EXCLUDED
 from momos_compress.sources.checkpoint import Checkpoint
 
 PASSES, LEAST_PASSES = 14, 4

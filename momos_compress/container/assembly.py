@@ -20,7 +20,7 @@ from momos_compress.container.recipe import CLASSES, CODEBOOK, COUNTS, SCALES, C
 from momos_compress.container.writer import StoredTensor, tensor_data
 from momos_compress.fitting.projection import Mosaic, spool_out
 from momos_compress.mosaic.blocks import CHUNK_VALUES
-from momos_compress.plan import Plan
+from momos_compress.planning.plan import Plan
 from momos_compress.settings import Coding
 from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
 

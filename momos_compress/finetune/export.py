@@ -10,12 +10,12 @@ import torch
 from momos_compress.container.assembly import stored_tensors
 from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
-from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.fitting.projection import MosaicBuilder
+from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.mosaic.codebook import quantise_codebook
 from momos_compress.networks.layers import own_names
-from momos_compress.plan import Plan
-from momos_compress.select import Selection
+from momos_compress.planning.plan import Plan
+from momos_compress.planning.select import Selection
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint, TensorInfo, Tensors
 

@@ -13,7 +13,7 @@ from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.blocks import FLAT, iter_blocks
 from momos_compress.networks.layers import own_names
 from momos_compress.pipeline import fit_checkpoint
-from momos_compress.plan import plan
+from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 

@@ -18,7 +18,6 @@ from momos_compress.finetune.export import write_tuned
 from momos_compress.finetune.kinds import check_alike, kind_of
 from momos_compress.finetune.log import read_record, write_record
 from momos_compress.finetune.loop import Tell, Trainer, accuracy
-from momos_compress.finetune.modules import MosaicNetwork
 from momos_compress.finetune.objective import chosen_loss, objective
 from momos_compress.finetune.outcome import Figures, FinetuneReport
 from momos_compress.finetune.paper import FreeNetwork, mosaic_of
@@ -30,9 +29,10 @@ from momos_compress.finetune.topologies import fix
 from momos_compress.measures.bdm import bdm_and_entropy
 from momos_compress.measures.bits import sign_histogram
 from momos_compress.measures.ctm import string_complexities
+from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.pipeline import Fitted, compress
-from momos_compress.plan import resolve_device
+from momos_compress.planning.plan import resolve_device
 from momos_compress.settings import Settings
 from momos_compress.sources.baseline import measured_names
 from momos_compress.sources.checkpoint import Checkpoint, describe_files

@@ -15,7 +15,7 @@ import torch
 from momos_compress.common.stages import Stages
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.complexity import Complexity, Measurement, measure
-from momos_compress.plan import resolve_device
+from momos_compress.planning.plan import resolve_device
 from momos_compress.settings import StudySettings
 from momos_compress.sources import hub
 from momos_compress.sources.baseline import (

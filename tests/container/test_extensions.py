@@ -24,7 +24,7 @@ from momos_compress.fitting.projection import MosaicBuilder, Rows, project
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.mosaic.scales import encode_scales, scale_values
-from momos_compress.plan import plan
+from momos_compress.planning.plan import plan
 from momos_compress.settings import Coding
 from momos_compress.sources.checkpoint import TensorInfo
 

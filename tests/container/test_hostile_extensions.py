@@ -21,7 +21,7 @@ from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.writer import write_container
 from momos_compress.fitting.projection import Rows, project
 from momos_compress.mosaic.blocks import Layout
-from momos_compress.plan import plan
+from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings
 
 Recipe = dict[str, Any]

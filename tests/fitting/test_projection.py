@@ -11,7 +11,7 @@ from momos_compress.container.assembly import packed
 from momos_compress.fitting.projection import draw_blocks, project
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import count_blocks, iter_blocks
-from momos_compress.select import select
+from momos_compress.planning.select import select
 
 
 def state(seed: int = 0) -> dict[str, torch.Tensor]:

@@ -3,7 +3,7 @@ import torch
 from conftest import memory_checkpoint
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.select import select
+from momos_compress.planning.select import select
 
 STATE = {
     "conv.weight": torch.zeros(4, 3, 3, 3),

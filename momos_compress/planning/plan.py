@@ -14,7 +14,7 @@ from momos_compress.fitting.nearest import faiss_problem
 from momos_compress.fitting.projection import fills_rows, row_layout
 from momos_compress.mosaic.blocks import check_block_size, check_motif_count, count_blocks, motifs_for_capacity
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
-from momos_compress.select import Selection, select
+from momos_compress.planning.select import Selection, select
 from momos_compress.settings import (
     DEFAULT_C,
     NO_CALIBRATION,

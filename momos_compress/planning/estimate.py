@@ -10,7 +10,7 @@ from momos_compress.common.stages import peak_memory_bytes
 from momos_compress.fitting.kmeans import HESSIAN
 from momos_compress.fitting.nearest import NearestMotif, clustering_device
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
-from momos_compress.plan import Plan
+from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
 HEADER_BYTES_PER_TENSOR = {"paper": 150, "default": 12}

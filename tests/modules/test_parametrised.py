@@ -11,8 +11,8 @@ from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
 from momos_compress.finetune.export import checkpoint_of, write_tuned
-from momos_compress.finetune.modules import Codebook, MosaicNetwork
 from momos_compress.finetune.quantised import FakeQuantised, fake_quantise
+from momos_compress.modules.parametrised import Codebook, MosaicNetwork
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.sources.architecture import timm_architecture
