@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from momos_compress.compression.pipeline import compress
+    from momos_compress.compression.report import Report
     from momos_compress.container.reader import MomosFile, load_file, open
     from momos_compress.errors import FormatError, MomosError, SourceError
     from momos_compress.measures.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
     from momos_compress.networks.accuracy import evaluate
     from momos_compress.networks.load import load_model
-    from momos_compress.pipeline import compress
-    from momos_compress.run_report import Report
     from momos_compress.settings import Settings
     from momos_compress.sources.open import open_checkpoint
 
@@ -18,10 +18,10 @@ _HOMES = {
     "FormatError": "errors",
     "MomosError": "errors",
     "MomosFile": "container.reader",
-    "Report": "run_report",
+    "Report": "compression.report",
     "Settings": "settings",
     "SourceError": "errors",
-    "compress": "pipeline",
+    "compress": "compression.pipeline",
     "evaluate": "networks.accuracy",
     "load_file": "container.reader",
     "load_model": "networks.load",

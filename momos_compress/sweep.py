@@ -18,10 +18,10 @@ from filelock import FileLock, Timeout
 from momos_compress.budget import prepare, try_settings
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
+from momos_compress.compression.pipeline import Prepared, Progress
 from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.kmeans import HESSIAN
 from momos_compress.networks.fidelity import Meter, check_disjoint
-from momos_compress.pipeline import Prepared, Progress
 from momos_compress.planning.plan import Plan, plan, resolve
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint

@@ -10,8 +10,9 @@ import torch
 
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
 from momos_cli import app as cli
-from momos_compress import Settings, compress, pipeline
-from momos_compress.run_report import Report
+from momos_compress import Settings, compress
+from momos_compress.compression import pipeline
+from momos_compress.compression.report import Report
 from momos_compress.sources.checkpoint import Checkpoint, Tensors, from_state_dict
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

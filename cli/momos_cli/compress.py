@@ -129,7 +129,7 @@ def compress(
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_plan, show_points, show_report
     from momos_compress.common.stages import Stages
-    from momos_compress.pipeline import compress as run
+    from momos_compress.compression.pipeline import compress as run
     from momos_compress.planning.estimate import estimate
     from momos_compress.planning.plan import output_path, plan, resolve
 

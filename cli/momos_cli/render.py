@@ -9,12 +9,12 @@ from rich.table import Table
 
 from momos_compress.budget import BudgetReport
 from momos_compress.common.units import binary_size, duration
+from momos_compress.compression.report import Report
 from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
 from momos_compress.errors import one_line
 from momos_compress.planning.estimate import Estimate
 from momos_compress.planning.plan import Plan
-from momos_compress.run_report import Report
 from momos_compress.sources.architecture import Architecture
 from momos_compress.sweep import Sweep
 

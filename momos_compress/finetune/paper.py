@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from momos_compress.compression.pipeline import fit_checkpoint
 from momos_compress.finetune.quantised import fake_quantise
 from momos_compress.finetune.settings import FULL
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.blocks import FLAT, iter_blocks
 from momos_compress.networks.layers import own_names
-from momos_compress.pipeline import fit_checkpoint
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from momos_compress.compression.pipeline import Fitted, compress
 from momos_compress.container.reader import MomosFile, load_file
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetune.export import write_tuned
@@ -31,7 +32,6 @@ from momos_compress.measures.bits import sign_histogram
 from momos_compress.measures.ctm import string_complexities
 from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.networks.load import load_model, model_of
-from momos_compress.pipeline import Fitted, compress
 from momos_compress.planning.plan import resolve_device
 from momos_compress.settings import Settings
 from momos_compress.sources.baseline import measured_names

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from second_reader import contents as second_contents
 from second_reader import stored_tensors as second_stored
 
-from momos_compress import FormatError, MomosError, MomosFile, Settings, compress, load_file, open_checkpoint, pipeline
+from momos_compress import FormatError, MomosError, MomosFile, Settings, compress, load_file, open_checkpoint
+from momos_compress.compression import pipeline
 from momos_compress.container import affine8
 from momos_compress.container import assembly as assembly_module
 from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file as load_safetensors
 
-from momos_compress import MomosError, MomosFile, Settings, compress, load_file, pipeline
+from momos_compress import MomosError, MomosFile, Settings, compress, load_file
 from momos_compress import open as open_container
 from momos_compress.coding.packed import pack
+from momos_compress.compression import pipeline
 from momos_compress.container.recipe import CODEBOOK, CompressedTensor, Recipe
 from momos_compress.container.writer import StoredTensor, tensor_data, write_container
 

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from threadpoolctl import threadpool_limits
 
 from momos_compress import MomosError
+from momos_compress.compression.pipeline import compress
 from momos_compress.container.reader import MomosFile
 from momos_compress.measures import spectra
 from momos_compress.measures import topology as topology_module
 from momos_compress.measures.topology import LayerTopology, layer_topology, topology_of_checkpoint, topology_of_file
-from momos_compress.pipeline import compress
 from momos_compress.settings import Settings
 
 Array = np.ndarray

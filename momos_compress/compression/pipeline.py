@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from momos_compress.common.stages import Stages
+from momos_compress.compression.report import Report
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
@@ -22,7 +23,6 @@ from momos_compress.mosaic.codebook import smallest_dtype
 from momos_compress.networks.accuracy import Accuracy, evaluate
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.plan import Plan, output_path, plan
-from momos_compress.run_report import Report
 from momos_compress.settings import Settings
 from momos_compress.sources.baseline import Baseline, baseline_tensors, choose_baseline, measured_names
 from momos_compress.sources.checkpoint import Checkpoint

@@ -1,0 +1,1 @@
+"""The main job: measure, fit, write, verify, report."""
