@@ -30,8 +30,8 @@ from _peers import append
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
-from momos_compress.finetune.run import Data, finetune
-from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetuning.run import Data, finetune
+from momos_compress.finetuning.settings import FinetuneSettings
 from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.settings import Coding
 from momos_compress.sources.checkpoint import from_state_dict

@@ -24,9 +24,9 @@ from momos_compress.calibration.fit import Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.importance import weigh
 from momos_compress.calibration.statistics import collect_gradients, collect_moments
 from momos_compress.calibration.tuning import output_loss
-from momos_compress.finetune.images import ImageKind
-from momos_compress.finetune.samples import EpochOrder, Samples, loader, open_splits
-from momos_compress.finetune.start import calibration_of
+from momos_compress.finetuning.images import ImageKind
+from momos_compress.finetuning.samples import EpochOrder, Samples, loader, open_splits
+from momos_compress.finetuning.start import calibration_of
 from momos_compress.modules.parametrised import MosaicNetwork, MosaicWeight
 from momos_compress.mosaic.scales import round_scales, scale_values
 from momos_compress.networks.layers import find_layers

@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 from momos_compress.settings import DEFAULT_C, CodebookDtype, Coding, Passthrough, Protocol, Settings
 
 if TYPE_CHECKING:
-    from momos_compress.budget_search import Budget
+    from momos_compress.search.bisection import Budget
 
 DEFAULTS = Settings()
 
@@ -137,7 +137,7 @@ def compress(
     targets = (target_ratio, target_size, max_drop)
     budget = None if all(target is None for target in targets) else _budget(*targets)
     if budget is not None:
-        from momos_compress.budget import check_budget
+        from momos_compress.search.budget import check_budget
 
         if dry_run:
             raise MomosError("--dry-run goes with --c or --k: what a target takes is only known once it was searched")
@@ -162,8 +162,8 @@ def compress(
         return
     output_path(weights, output)
     if budget is not None:
-        from momos_compress.budget import BLOCK_SIZES, compress_within
-        from momos_compress.budget_search import RATE_WEIGHTS
+        from momos_compress.search.bisection import RATE_WEIGHTS
+        from momos_compress.search.budget import BLOCK_SIZES, compress_within
 
         with StageProgress(quiet=quiet) as progress:
             found = compress_within(
@@ -196,8 +196,8 @@ def compress(
 
 
 def _budget(ratio: float | None, size: str | None, drop: float | None) -> "Budget":
-    from momos_compress.budget_search import Budget
     from momos_compress.common.units import parse_size
+    from momos_compress.search.bisection import Budget
 
     budget = Budget(ratio, None if size is None else parse_size(size), drop)
     budget.check()

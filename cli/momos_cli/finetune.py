@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, open_model, print_json
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode, Topology
+from momos_compress.finetuning.settings import Augment, BatchNorm, FinetuneSettings, Loss, Mode, Topology
 from momos_compress.settings import Coding, Settings
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ def finetune(
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_finetuned
     from momos_compress.container.reader import MomosFile, is_container
-    from momos_compress.finetune.processes import is_main
-    from momos_compress.finetune.run import Data
-    from momos_compress.finetune.run import finetune as run
+    from momos_compress.finetuning.processes import is_main
+    from momos_compress.finetuning.run import Data
+    from momos_compress.finetuning.run import finetune as run
     from momos_compress.planning.plan import resolve
     from momos_compress.sources.open import NAMED_SOURCES
 

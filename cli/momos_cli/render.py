@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from momos_compress.budget import BudgetReport
 from momos_compress.common.units import binary_size, duration
 from momos_compress.compression.report import Report
 from momos_compress.container.inspection import mosaic_bytes
@@ -15,11 +14,12 @@ from momos_compress.container.reader import MomosFile
 from momos_compress.errors import one_line
 from momos_compress.planning.estimate import Estimate
 from momos_compress.planning.plan import Plan
+from momos_compress.search.budget import BudgetReport
+from momos_compress.search.sweep import Sweep
 from momos_compress.sources.architecture import Architecture
-from momos_compress.sweep import Sweep
 
 if TYPE_CHECKING:
-    from momos_compress.finetune.outcome import FinetuneReport
+    from momos_compress.finetuning.outcome import FinetuneReport
 
 PIPE_WIDTH = 160
 """Columns where standard output is no terminal; nothing is cut to a window's width there."""

@@ -21,7 +21,7 @@ def report(
 ) -> None:
     """Write a study's figures (PNG, SVG), its rows as CSV, and one page with all of it; or a training run's curves."""
     from momos_compress.common.units import binary_size
-    from momos_compress.report.training import is_run, write_training_figures
+    from momos_compress.finetuning.figures import is_run, write_training_figures
     from momos_compress.report.write import write_report
 
     if is_run(Path(results)):

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, numbers, print_json
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetuning.settings import FinetuneSettings
 
 EPOCHS, FULL_EPOCHS = 3, 200
 
@@ -43,7 +43,7 @@ def reproduce(
     """Train networks by the paper's scheme, and draw distortion over epochs and accuracy over capacity."""
     import momos_zoo  # noqa: F401  registers the paper's networks
     from momos_cli.progress import StageProgress
-    from momos_compress.finetune.run import Data
+    from momos_compress.finetuning.run import Data
     from momos_compress.reproduce.momos import NETWORKS, SIZES, Network, combinations, reproduce_momos
 
     base = FinetuneSettings(

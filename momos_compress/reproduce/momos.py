@@ -11,10 +11,10 @@ from typing import Any
 
 from momos_compress.common.csv_text import csv_bytes
 from momos_compress.errors import MomosError
-from momos_compress.finetune.log import METRICS, Log, read_record
-from momos_compress.finetune.loop import Tell
-from momos_compress.finetune.run import Data, finetune
-from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetuning.log import METRICS, Log, read_record
+from momos_compress.finetuning.loop import Tell
+from momos_compress.finetuning.run import Data, finetune
+from momos_compress.finetuning.settings import FinetuneSettings
 from momos_compress.report.write import needs_extra, write_contents
 from momos_compress.settings import Settings
 from momos_compress.sources.open import open_checkpoint
@@ -119,7 +119,7 @@ def reproduce_momos(
     """Run what is missing, and write momos.csv and the figures into ``output``; resumable."""
     with needs_extra():
         from momos_compress.drawing import render
-        from momos_compress.report import momos_figures
+        from momos_compress.reproduce import figures as momos_figures
     ran = 0
     for run in runs:
         directory = output / run.name

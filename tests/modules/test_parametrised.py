@@ -10,8 +10,8 @@ from conftest import compress_version1, memory_checkpoint
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
-from momos_compress.finetune.export import checkpoint_of, write_tuned
-from momos_compress.finetune.quantised import FakeQuantised, fake_quantise
+from momos_compress.finetuning.export import checkpoint_of, write_tuned
+from momos_compress.finetuning.quantised import FakeQuantised, fake_quantise
 from momos_compress.modules.parametrised import Codebook, MosaicNetwork
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import scale_values

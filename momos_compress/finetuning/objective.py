@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import LABELS_SHARE, FinetuneSettings, Loss
+from momos_compress.finetuning.settings import LABELS_SHARE, FinetuneSettings, Loss
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
@@ -29,7 +29,7 @@ def objective(
     from timm.task import ClassificationTask, DistillationTeacher, LogitDistillationTask
 
     if not hasattr(student, "pretrained_cfg"):
-        from momos_compress.finetune.text_task import TextTask
+        from momos_compress.finetuning.text_task import TextTask
 
         return TextTask(student, teacher if loss != "labels" else None, settings, loss, device)
 

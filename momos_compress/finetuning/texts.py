@@ -11,8 +11,8 @@ from momos_compress.data.batches import to_device
 from momos_compress.data.dataset_files import labels_of
 from momos_compress.data.texts import TextSource
 from momos_compress.errors import MomosError
-from momos_compress.finetune.samples import Place, Samples
-from momos_compress.finetune.settings import Augment
+from momos_compress.finetuning.samples import Place, Samples
+from momos_compress.finetuning.settings import Augment
 
 
 class TextKind:

@@ -3,9 +3,9 @@
 from torch import nn
 
 from momos_compress.errors import MomosError
-from momos_compress.finetune.images import ImageKind
-from momos_compress.finetune.samples import Kind
-from momos_compress.finetune.texts import TextKind
+from momos_compress.finetuning.images import ImageKind
+from momos_compress.finetuning.samples import Kind
+from momos_compress.finetuning.texts import TextKind
 
 
 def kind_of(model: nn.Module, device: str, source: str | None) -> Kind:

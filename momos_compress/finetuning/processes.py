@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 if TYPE_CHECKING:
     from timm.task import TrainingTask
 
-    from momos_compress.finetune.samples import EpochOrder
+    from momos_compress.finetuning.samples import EpochOrder
 
 
 def is_main() -> bool:

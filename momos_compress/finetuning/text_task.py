@@ -7,7 +7,7 @@ from timm.task import TrainingTask
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.finetune.settings import LABELS_SHARE, FinetuneSettings, Loss
+from momos_compress.finetuning.settings import LABELS_SHARE, FinetuneSettings, Loss
 
 
 class TextTask(TrainingTask):  # type: ignore[misc]

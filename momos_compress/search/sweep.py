@@ -15,7 +15,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from momos_compress.budget import prepare, try_settings
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
 from momos_compress.compression.pipeline import Prepared, Progress
@@ -23,6 +22,7 @@ from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.kmeans import HESSIAN
 from momos_compress.networks.fidelity import Meter, check_disjoint
 from momos_compress.planning.plan import Plan, plan, resolve
+from momos_compress.search.budget import prepare, try_settings
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.study.model import version
@@ -249,7 +249,7 @@ def _draw(source: str, rows: Sequence[SweepRow], path: Path) -> tuple[Path | Non
         return None, None
     try:
         from momos_compress.drawing.render import render_svg
-        from momos_compress.report.sweep_figure import rate_chart
+        from momos_compress.search.sweep_figure import rate_chart
     except ImportError as error:
         if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
             return None, f"no figure: it needs {error.name}; pip install 'momos-compress[report]'"

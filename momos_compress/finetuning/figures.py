@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momos_compress.errors import MomosError
-from momos_compress.finetune.log import METRICS, RECORD, Log, read_record
+from momos_compress.finetuning.log import METRICS, RECORD, Log, read_record
 from momos_compress.report.write import needs_extra, write_contents
 
 
@@ -30,7 +30,7 @@ def write_training_figures(directory: Path, output: Path | None = None) -> Train
         raise MomosError(f"{directory / METRICS}: no epoch is finished; go on with finetune --resume")
     with needs_extra():
         from momos_compress.drawing.render import render_png, render_svg
-        from momos_compress.report.training_figure import training_chart
+        from momos_compress.finetuning.chart import training_chart
     best = (record.get("result") or {}).get("best_epoch")
     spec = training_chart(log.rows, Path(str(record.get("source", directory))).name, best)
     target = directory if output is None else output

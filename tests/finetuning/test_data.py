@@ -10,9 +10,9 @@ from test_train_cifar import generate
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosError
-from momos_compress.finetune.images import ImageKind
-from momos_compress.finetune.samples import EpochOrder, Splits, loader, open_splits
-from momos_compress.finetune.settings import FinetuneSettings
+from momos_compress.finetuning.images import ImageKind
+from momos_compress.finetuning.samples import EpochOrder, Splits, loader, open_splits
+from momos_compress.finetuning.settings import FinetuneSettings
 
 
 def network(classes: int = 2) -> torch.nn.Module:

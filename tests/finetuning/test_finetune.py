@@ -19,9 +19,9 @@ from waiting import wait_for
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
-from momos_compress.finetune import checkpoints
-from momos_compress.finetune import loop as finetune_loop
-from momos_compress.finetune.samples import Samples
+from momos_compress.finetuning import checkpoints
+from momos_compress.finetuning import loop as finetune_loop
+from momos_compress.finetuning.samples import Samples
 from momos_compress.measures.bdm import sign_bdm
 from momos_compress.networks.accuracy import evaluate
 

@@ -9,8 +9,8 @@ import torch
 from conftest import run_command
 
 from momos_compress import MomosError, MomosFile
-from momos_compress.finetune.settings import FinetuneSettings
-from momos_compress.finetune.topologies import masks, pattern
+from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.topologies import masks, pattern
 from momos_compress.measures.topology import layer_topology
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from momos_compress.data.batches import Inputs
 from momos_compress.errors import MomosError
-from momos_compress.finetune.settings import Augment
+from momos_compress.finetuning.settings import Augment
 from momos_compress.networks.fidelity import same_data
 
 Place = tuple[int, int]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from momos_compress.compression.pipeline import fit_checkpoint
-from momos_compress.finetune.quantised import fake_quantise
-from momos_compress.finetune.settings import FULL
+from momos_compress.finetuning.quantised import fake_quantise
+from momos_compress.finetuning.settings import FULL
 from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.blocks import FLAT, iter_blocks
 from momos_compress.networks.layers import own_names

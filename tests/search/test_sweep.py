@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import run_command
 
-from momos_compress import sweep as sweep_module
-from momos_compress.report.sweep_figure import rate_chart
-from momos_compress.sweep import SweepRow, read_rows
+from momos_compress.search import sweep as sweep_module
+from momos_compress.search.sweep import SweepRow, read_rows
+from momos_compress.search.sweep_figure import rate_chart
 
 
 @pytest.fixture(autouse=True)

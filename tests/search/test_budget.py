@@ -11,22 +11,11 @@ from conftest import run_command
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, open_checkpoint
-from momos_compress.budget import compress_within
-from momos_compress.budget_search import (
-    MOST_TRIES,
-    RATE_WEIGHTS,
-    TRIES_ALONE,
-    Budget,
-    Point,
-    Sizes,
-    order,
-    search,
-)
-from momos_compress.budget_search import (
-    Path as SettingsPath,
-)
 from momos_compress.data.draws import CalibrationData
 from momos_compress.networks.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter, same_data
+from momos_compress.search.bisection import MOST_TRIES, RATE_WEIGHTS, TRIES_ALONE, Budget, Point, Sizes, order, search
+from momos_compress.search.bisection import Path as SettingsPath
+from momos_compress.search.budget import compress_within
 
 VALUES, REST = 10**6, 20_000
 SIZES = {s: Sizes(VALUES // s, s, REST) for s in (4, 2, 1)}
@@ -283,7 +272,7 @@ def test_without_labels_agreement_is_measured_on_images_held_out(tmp_path: Path)
 
 
 def test_a_coarse_measure_is_a_warning() -> None:
-    from momos_compress.budget import _cautions
+    from momos_compress.search.budget import _cautions
 
     point = Point(4, 2, 1.0, 100, 2.0, 0.5, None, True, 0.0)
     meter = Meter("agreement", 1.0, lambda network: Loss())

@@ -15,18 +15,18 @@ from torch import nn
 from momos_compress.compression.pipeline import Fitted, compress
 from momos_compress.container.reader import MomosFile, load_file
 from momos_compress.errors import MomosError, one_line
-from momos_compress.finetune.export import write_tuned
-from momos_compress.finetune.kinds import check_alike, kind_of
-from momos_compress.finetune.log import read_record, write_record
-from momos_compress.finetune.loop import Tell, Trainer, accuracy
-from momos_compress.finetune.objective import chosen_loss, objective
-from momos_compress.finetune.outcome import Figures, FinetuneReport
-from momos_compress.finetune.paper import FreeNetwork, mosaic_of
-from momos_compress.finetune.processes import Processes
-from momos_compress.finetune.samples import Samples, described, open_splits
-from momos_compress.finetune.settings import FinetuneSettings
-from momos_compress.finetune.start import compress_start
-from momos_compress.finetune.topologies import fix
+from momos_compress.finetuning.export import write_tuned
+from momos_compress.finetuning.kinds import check_alike, kind_of
+from momos_compress.finetuning.log import read_record, write_record
+from momos_compress.finetuning.loop import Tell, Trainer, accuracy
+from momos_compress.finetuning.objective import chosen_loss, objective
+from momos_compress.finetuning.outcome import Figures, FinetuneReport
+from momos_compress.finetuning.paper import FreeNetwork, mosaic_of
+from momos_compress.finetuning.processes import Processes
+from momos_compress.finetuning.samples import Samples, described, open_splits
+from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.start import compress_start
+from momos_compress.finetuning.topologies import fix
 from momos_compress.measures.bdm import bdm_and_entropy
 from momos_compress.measures.bits import sign_histogram
 from momos_compress.measures.ctm import string_complexities

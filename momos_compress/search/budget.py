@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from momos_compress.budget_search import RATE_WEIGHTS, Budget, Point, Sizes, order, search
 from momos_compress.common.stages import Stages
 from momos_compress.compression.pipeline import Fitted, Prepared, Progress, compress, fit_checkpoint
 from momos_compress.compression.report import Report
@@ -19,6 +18,7 @@ from momos_compress.networks.fidelity import HELD_OUT, Loss, Meter, accuracy_met
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.estimate import bytes_beside
 from momos_compress.planning.plan import Plan, output_path, plan
+from momos_compress.search.bisection import RATE_WEIGHTS, Budget, Point, Sizes, order, search
 from momos_compress.settings import DEFAULT_C, NO_CALIBRATION, SYNTHETIC, Settings
 from momos_compress.sources.checkpoint import Checkpoint
 

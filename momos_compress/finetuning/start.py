@@ -8,8 +8,8 @@ import torch
 from momos_compress.compression.pipeline import Prepared, compress, fit_checkpoint
 from momos_compress.data.batches import Inputs, to_device
 from momos_compress.data.draws import DEFAULT_SAMPLES, CalibrationData
-from momos_compress.finetune.loop import Tell
-from momos_compress.finetune.samples import Kind, Samples
+from momos_compress.finetuning.loop import Tell
+from momos_compress.finetuning.samples import Kind, Samples
 from momos_compress.networks.load import model_of
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings

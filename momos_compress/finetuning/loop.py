@@ -13,12 +13,12 @@ from torch import nn
 
 from momos_compress.data.batches import forward
 from momos_compress.errors import MomosError
-from momos_compress.finetune.checkpoints import Checkpoints
-from momos_compress.finetune.log import Log
-from momos_compress.finetune.processes import Processes
-from momos_compress.finetune.samples import EpochOrder, Kind, Samples, Splits, loader
-from momos_compress.finetune.settings import FinetuneSettings
-from momos_compress.finetune.trackers import Tracker
+from momos_compress.finetuning.checkpoints import Checkpoints
+from momos_compress.finetuning.log import Log
+from momos_compress.finetuning.processes import Processes
+from momos_compress.finetuning.samples import EpochOrder, Kind, Samples, Splits, loader
+from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.trackers import Tracker
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask

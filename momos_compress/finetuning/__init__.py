@@ -1,0 +1,1 @@
+"""Training under the constraint, and the paper's scheme."""
