@@ -34,7 +34,7 @@ from momos_compress.finetuning.run import Data, finetune
 from momos_compress.finetuning.settings import FinetuneSettings
 from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.settings import Coding
-from momos_compress.sources.checkpoint import from_state_dict
+from momos_compress.tensors.records import from_state_dict
 
 NETWORK = "resnet20_cifar10_jpeg"
 Row = dict[str, Any]

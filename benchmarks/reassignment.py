@@ -31,7 +31,7 @@ from momos_compress.modules.parametrised import MosaicNetwork, MosaicWeight
 from momos_compress.mosaic.scales import round_scales, scale_values
 from momos_compress.networks.layers import find_layers
 from momos_compress.networks.load import model_of
-from momos_compress.sources.checkpoint import TensorInfo
+from momos_compress.tensors.records import TensorInfo
 
 NETWORK = "resnet20_cifar10_jpeg"
 BATCH, GRADIENT_BATCHES, SAMPLES = 128, 150, 1024

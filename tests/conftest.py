@@ -13,7 +13,8 @@ from momos_cli import app as cli
 from momos_compress import Settings, compress
 from momos_compress.compression import pipeline
 from momos_compress.compression.report import Report
-from momos_compress.sources.checkpoint import Checkpoint, Tensors, from_state_dict
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.tensors.records import Tensors, from_state_dict
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

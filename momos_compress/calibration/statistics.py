@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.container.writer import tensor_data
 from momos_compress.data.batches import Inputs, attention_mask, batch_length, forward, real_tokens, to_device
 from momos_compress.errors import MomosError
 from momos_compress.networks.layers import LayerWeight, columns
+from momos_compress.tensors.safetensors_writer import tensor_data
 
 VECTORS_PER_COLUMN = 16
 MIN_VECTORS, MIN_VALUES = 2**17, 2**28

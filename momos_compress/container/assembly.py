@@ -17,12 +17,13 @@ from momos_compress.coding.packed import index_bits, pack
 from momos_compress.container import affine8
 from momos_compress.container.passthrough import stored_dtype
 from momos_compress.container.recipe import CLASSES, CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe, grids_of
-from momos_compress.container.writer import StoredTensor, tensor_data
 from momos_compress.fitting.projection import Mosaic, spool_out
 from momos_compress.mosaic.blocks import CHUNK_VALUES
 from momos_compress.planning.plan import Plan
 from momos_compress.settings import Coding
-from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.tensors.records import TensorInfo
+from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
 SPOOLED_FROM = 2**26
 """Bytes of coded indices that are kept in memory until they are written; more go to a temporary file."""

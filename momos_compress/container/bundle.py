@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from momos_compress.errors import FormatError
-from momos_compress.sources.checkpoint import DTYPES
+from momos_compress.tensors.dtypes import DTYPES
 from momos_compress.tensors.safetensors_reader import MAX_SIZE, Entry
 
 BUNDLE_BELOW = 2**16

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from momos_compress.container.reader import MomosFile
-from momos_compress.container.recipe import CLASSES, COUNTS, dtype_name
+from momos_compress.container.recipe import CLASSES, COUNTS
+from momos_compress.tensors.dtypes import dtype_name
 
 
 def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from momos_compress.container.recipe import (
     CLASSES,
     CODEBOOK,
     COUNTS,
-    DIGEST_HEX,
     FORMAT_NAME,
     FORMAT_VERSION,
     MAX_RECIPE_BYTES,
@@ -27,11 +26,11 @@ from momos_compress.container.recipe import (
 )
 from momos_compress.container.recipe_parser import Record, features_of, parse_recipe, parse_text
 from momos_compress.container.stored import Stored
-from momos_compress.container.writer import tensor_data
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
+from momos_compress.tensors.safetensors_writer import DIGEST_HEX, tensor_data
 
 
 class MomosFile:

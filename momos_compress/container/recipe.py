@@ -15,7 +15,9 @@ from momos_compress.container.affine8 import HEADER_BYTES as AFFINE8_HEADER
 from momos_compress.container.bundle import bundle_to_json
 from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.settings import Coding
+from momos_compress.tensors.dtypes import dtype_name
 from momos_compress.tensors.safetensors_reader import Entry
+from momos_compress.tensors.safetensors_writer import DIGEST_HEX
 
 FORMAT_NAME = "momos"
 FORMAT_VERSION = 1
@@ -27,22 +29,8 @@ BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
 FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes")
 """Extensions of version 1 that this reader knows."""
-DIGEST_HEX = 16
 EVERY = "*"
 MAX_RECIPE_BYTES = 2**26
-FLOAT_DTYPES = {
-    name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
-}
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """torch.float32 -> "float32"."""
-    return str(dtype).removeprefix("torch.")
-
-
-def checksum(name: str, dtype: str, shape: tuple[int, ...]) -> Any:
-    """The running BLAKE2b digest of a stored tensor, fed with its entry; its data follow."""
-    return hashlib.blake2b(f"{name}\n{dtype}\n{','.join(map(str, shape))}\n".encode(), digest_size=DIGEST_HEX // 2)
 
 
 def recipe_checksum(recipe: str) -> str:

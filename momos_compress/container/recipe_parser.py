@@ -17,7 +17,6 @@ from momos_compress.container.recipe import (
     COUNTS,
     EVERY,
     FEATURES,
-    FLOAT_DTYPES,
     MAX_RECIPE_BYTES,
     RECIPE,
     SCALES,
@@ -27,6 +26,7 @@ from momos_compress.container.recipe import (
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.settings import Coding
+from momos_compress.tensors.dtypes import FLOAT_DTYPES
 from momos_compress.tensors.safetensors_reader import Entry
 
 Record = dict[str, Any]

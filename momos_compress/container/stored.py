@@ -6,10 +6,10 @@ from functools import cached_property
 import torch
 
 from momos_compress.container.bundle import bundle_bytes
-from momos_compress.container.recipe import BUNDLE, DIGEST_HEX, RECIPE, checksum
-from momos_compress.container.writer import tensor_data
+from momos_compress.container.recipe import BUNDLE, RECIPE
 from momos_compress.errors import FormatError
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
+from momos_compress.tensors.safetensors_writer import DIGEST_HEX, checksum, tensor_data
 
 
 class Stored:

@@ -17,7 +17,8 @@ from momos_compress.networks.layers import own_names
 from momos_compress.planning.plan import Plan
 from momos_compress.planning.select import Selection
 from momos_compress.settings import Settings
-from momos_compress.sources.checkpoint import Checkpoint, TensorInfo, Tensors
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.tensors.records import TensorInfo, Tensors
 
 BESIDE = "stored beside the mosaic"
 

@@ -20,7 +20,8 @@ from momos_compress.mosaic.blocks import CHUNK_VALUES, FLAT, Layout, count_block
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.settings import CodebookDtype
-from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.tensors.records import TensorInfo
 
 MAX_PADDING = 1.34
 """A tensor is cut by rows where that takes at most so many times the blocks of a flat cut (3 x 3 kernels at s = 4)."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from momos_compress.container.reader import MomosFile
-from momos_compress.container.writer import StoredTensor, tensor_data, write_safetensors
 from momos_compress.errors import MomosError
 from momos_compress.networks.load import architecture_of
+from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data, write_safetensors
 
 
 def export_dense(source: str | Path, path: Path) -> int:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from momos_compress.fitting.projection import row_layout
 from momos_compress.mosaic.blocks import Layout
-from momos_compress.sources.checkpoint import TensorInfo
+from momos_compress.tensors.records import TensorInfo
 
 Kind = Literal["linear", "convolution", "embedding", "other"]
 Pair = tuple[int, int]

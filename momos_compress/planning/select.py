@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import count_blocks
 from momos_compress.settings import Protocol
-from momos_compress.sources.checkpoint import Checkpoint, TensorInfo
+from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.tensors.records import TensorInfo
 
 EXCLUDED = "excluded"
 """The reason for leaving out what the user asked to be left alone."""

@@ -9,8 +9,9 @@ from torch import nn
 
 from momos_compress.errors import MomosError, SourceError
 from momos_compress.sources.architecture import Architecture, timm_architecture
-from momos_compress.sources.checkpoint import Checkpoint, Tensors, describe_files, from_state_dict
+from momos_compress.sources.checkpoint import Checkpoint, describe_files
 from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
+from momos_compress.tensors.records import Tensors, from_state_dict
 
 PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
 

@@ -11,10 +11,11 @@ from torch import nn
 from momos_compress.errors import MomosError, SourceError, one_line
 from momos_compress.sources import hub
 from momos_compress.sources.architecture import Architecture, timm_architecture
-from momos_compress.sources.checkpoint import Checkpoint, Tensors
+from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.sources.origins import attach_architecture, file_checkpoint, from_model
 from momos_compress.sources.untrusted import check_timm_name
 from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, open_weights
+from momos_compress.tensors.records import Tensors
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg

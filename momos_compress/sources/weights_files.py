@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from momos_compress.errors import FormatError, SourceError, one_line
-from momos_compress.sources.checkpoint import TensorInfo, Tensors, from_state_dict
+from momos_compress.tensors.records import TensorInfo, Tensors, from_state_dict
 from momos_compress.tensors.safetensors_reader import SafetensorsFile
 
 SAFETENSORS_SUFFIX = ".safetensors"

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from momos_compress.errors import FormatError, one_line
-from momos_compress.sources.checkpoint import DTYPES
+from momos_compress.tensors.dtypes import DTYPES
 
 MAX_SIZE = 2**48
 

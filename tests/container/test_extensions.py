@@ -19,14 +19,15 @@ from momos_compress.coding.ans import IndexModel, read_counts, store_counts
 from momos_compress.container.assembly import packed, recipe_of, stored_tensors
 from momos_compress.container.recipe import CODEBOOK, COUNTS, SCALES, Recipe
 from momos_compress.container.recipe_parser import features_of
-from momos_compress.container.writer import StoredTensor, tensor_data, write_container
+from momos_compress.container.writer import write_container
 from momos_compress.fitting.projection import MosaicBuilder, Rows, project
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Coding
-from momos_compress.sources.checkpoint import TensorInfo
+from momos_compress.tensors.records import TensorInfo
+from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
 
 def rms(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
