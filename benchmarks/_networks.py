@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
 from momos_compress import MomosError, evaluate, open_checkpoint
+from momos_compress.data.registry import DATASETS, open_dataset, register_dataset
 from momos_compress.data.tokenizer import load_tokenizer
-from momos_compress.networks.accuracy import DATASETS, open_dataset, register_dataset
 from momos_compress.networks.load import model_of
 from momos_compress.sources.checkpoint import Checkpoint
 

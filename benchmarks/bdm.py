@@ -24,7 +24,7 @@ from momos_compress.measures.bdm import bdm_of_counts, qubd, sign_bdm, windowed_
 from momos_compress.measures.complexity import measure
 from momos_compress.measures.ctm import matrix_complexities
 from momos_compress.measures.planes import as_matrix, sign_matrix_histogram
-from momos_compress.settings import MeasureSettings
+from momos_compress.measures.settings import MeasureSettings
 
 PEER = """
 import sys, time, numpy as np

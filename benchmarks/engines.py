@@ -17,12 +17,13 @@ from pathlib import Path
 from _common import machine, spread
 
 import momos_zoo  # noqa: F401
-from momos_compress.settings import MeasureSettings, StudySettings
+from momos_compress.measures.settings import MeasureSettings
 from momos_compress.study.events import Event
 from momos_compress.study.local_engine import run_local
 from momos_compress.study.model import Job
 from momos_compress.study.ray_engine import run_ray
 from momos_compress.study.run import run_study
+from momos_compress.study.settings import StudySettings
 
 MODELS = (
     "resnet18.a1_in1k", "mobilenetv3_large_100.ra_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k",

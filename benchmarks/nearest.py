@@ -3,8 +3,8 @@
     python benchmarks/nearest.py [--share 8] [--rounds 3]
 
 For each s and k: seconds for all blocks, extrapolated from one block in --share, and the ratio FAISS / kd-tree; `any`
-asks for one neighbour, `lowest` for the exact lowest index among ties. The choice in momos_compress.nearest follows
-this table; a star marks the search that it takes.
+asks for one neighbour, `lowest` for the exact lowest index among ties. The choice in
+momos_compress.fitting.nearest follows this table; a star marks the search that it takes.
 """
 
 import argparse

@@ -33,8 +33,9 @@ from _peers import append
 from safetensors.torch import load_file as load_dense
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
-from momos_compress.calibration.repair import repair, samples_at_once
+from momos_compress.calibration.repair import repair
 from momos_compress.data.draws import open_calibration
+from momos_compress.networks.costs import samples_at_once
 from momos_compress.networks.layers import find_layers
 from momos_compress.networks.load import model_of
 from momos_compress.planning.select import select

@@ -23,7 +23,6 @@ from momos_compress import MomosFile, load_model, open_checkpoint
 from momos_compress.calibration.fit import Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.importance import weigh
 from momos_compress.calibration.statistics import collect_gradients, collect_moments
-from momos_compress.calibration.tuning import output_loss
 from momos_compress.finetuning.images import ImageKind
 from momos_compress.finetuning.samples import EpochOrder, Samples, loader, open_splits
 from momos_compress.finetuning.start import calibration_of
@@ -31,6 +30,7 @@ from momos_compress.modules.parametrised import MosaicNetwork, MosaicWeight
 from momos_compress.mosaic.scales import round_scales, scale_values
 from momos_compress.networks.layers import find_layers
 from momos_compress.networks.load import model_of
+from momos_compress.networks.outputs import output_loss
 from momos_compress.tensors.records import TensorInfo
 
 NETWORK = "resnet20_cifar10_jpeg"

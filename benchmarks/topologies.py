@@ -21,11 +21,11 @@ from scipy.stats import spearmanr
 
 import momos_zoo  # noqa: F401
 from momos_compress import Settings, open_checkpoint
+from momos_compress.drawing.charts import chart_on, specification
 from momos_compress.drawing.render import COLOURS, WIDTH, render_svg
 from momos_compress.finetuning.log import read_record
 from momos_compress.finetuning.run import Data, finetune
 from momos_compress.finetuning.settings import FinetuneSettings
-from momos_compress.report.figures import chart_on, specification
 
 KINDS = ("random", "regular", "banded")
 RESAMPLES = 10_000

@@ -1,6 +1,6 @@
 """What a run may be asked for. Imports nothing heavy, so that the command line can show its defaults at once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Protocol = Literal["default", "paper"]
@@ -47,37 +47,3 @@ class Settings:
     samples: int | None = None
     rate_weight: float = 3.0
     exceptions: bool = True
-
-
-Measure = Literal["sign", "windowed", "matrix", "qubd"]
-Rates = Literal["none", "sign", "all"]
-BaselineKind = Literal["reinitialised", "shuffled"]
-
-
-@dataclass(frozen=True)
-class MeasureSettings:
-    """What is measured of weights, beside what always is.
-
-    planes: bit-planes of QuBD, 1 to 16. percentile: QuBD quantises over the percentiles 100 - p to p, not [min, max].
-    rates: of gzip, bz2 and lzma; "sign" on the sign bits, "all" on the float32 bytes as well, which takes minutes on a
-    large network.
-    """
-
-    planes: int = 8
-    percentile: float | None = None
-    rates: Rates = "sign"
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """One study's choices; the one home of their defaults.
-
-    seeds: how many re-initialised and shuffled copies each model is compared with, from ``seed`` on.
-    pretrained: False studies random weights, the study's own control.
-    """
-
-    seeds: int = 3
-    seed: int = 0
-    pretrained: bool = True
-    measures: MeasureSettings = field(default_factory=MeasureSettings)
-    device: Device = "auto"

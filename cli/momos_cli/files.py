@@ -118,7 +118,7 @@ def evaluate(
     """Measure top-1 and top-5 accuracy of a dense checkpoint or a compressed file."""
     import momos_zoo  # noqa: F401  registers the demo
     from momos_cli.progress import StageProgress
-    from momos_compress.networks.accuracy import DATASETS
+    from momos_compress.data.registry import DATASETS
     from momos_compress.networks.accuracy import evaluate as measure
     from momos_compress.planning.plan import resolve_device
 

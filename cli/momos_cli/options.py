@@ -69,7 +69,7 @@ def open_model(
 def own_data(model: str, calibrate: str | None = None) -> str | None:
     """Labelled images that an embedded model brings along, but those that its motifs are fitted to."""
     import momos_zoo  # noqa: F401  registers the demo and its data
-    from momos_compress.networks.fidelity import same_data
+    from momos_compress.data.registry import same_data
     from momos_compress.sources.open import NAMED_SOURCES
 
     data = NAMED_SOURCES[model].data if model in NAMED_SOURCES else None

@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from momos_cli.options import Json, Output, print_json, warn
-from momos_compress.settings import BaselineKind, Measure
+from momos_compress.measures.settings import Measure
+from momos_compress.study.settings import BaselineKind
 
 
 def report(

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from momos_cli.exits import FAILED
 from momos_cli.options import Json, Quiet, Where, Whole, print_json, warn
 from momos_compress.errors import MomosError
-from momos_compress.settings import Measure, MeasureSettings, Rates, StudySettings
+from momos_compress.measures.settings import Measure, MeasureSettings, Rates
+from momos_compress.study.settings import StudySettings
 
 if TYPE_CHECKING:
     from momos_compress.study.rows import Row

@@ -15,7 +15,7 @@ from rich.text import Text
 from momos_cli.render import console
 from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
-from momos_compress.settings import Measure
+from momos_compress.measures.settings import Measure
 from momos_compress.study.events import Event
 from momos_compress.study.rows import Ratio, Row
 

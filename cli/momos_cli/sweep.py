@@ -51,7 +51,7 @@ def sweep(
     )
     from momos_cli.progress import StageProgress
     from momos_cli.render import show_sweep
-    from momos_compress.networks.fidelity import check_disjoint
+    from momos_compress.data.registry import check_disjoint
     from momos_compress.search.sweep import combinations, run_sweep
 
     combinations(settings, capacities, sizes, weights)  # a wrong option is told before anything is loaded

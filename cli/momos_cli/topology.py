@@ -34,8 +34,8 @@ def topology(
     """Show density, spectral gap and algebraic connectivity of each layer's non-zero pattern."""
     from momos_cli.progress import StageProgress
     from momos_compress.container.reader import MomosFile, is_container
-    from momos_compress.measures.topology import layer_names, topology_of_checkpoint, topology_of_file
     from momos_compress.mosaic.blocks import check_block_size
+    from momos_compress.networks.topology import layer_names, topology_of_checkpoint, topology_of_file
 
     if s is not None:
         check_block_size(s)

@@ -6,7 +6,7 @@ Importing it registers the architectures with timm, ``digits`` as a source and a
 from functools import partial
 from pathlib import Path
 
-from momos_compress.networks.accuracy import register_dataset
+from momos_compress.data.registry import register_dataset
 from momos_compress.sources.open import NamedSource, register_source
 from momos_zoo import cifar_mobilenet, cifar_resnet, cifar_vit, mlp
 from momos_zoo.digits import Digits, weights_path

@@ -21,8 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import momos_zoo  # noqa: F401  registers the networks
 from momos_compress.common.atomic import check_writable
+from momos_compress.data.registry import open_dataset
 from momos_compress.errors import MomosError
-from momos_compress.networks.accuracy import open_dataset
 from momos_zoo.binary import build
 from momos_zoo.training_data import TASKS, Images, decode, split
 from momos_zoo.training_loop import RunSettings, measure, optimise, steps_per_epoch

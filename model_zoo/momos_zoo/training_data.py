@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from momos_compress.data.registry import open_dataset
 from momos_compress.errors import MomosError
-from momos_compress.networks.accuracy import open_dataset
 from momos_zoo.digits import Digits
 
 SPLIT_SEED = 0

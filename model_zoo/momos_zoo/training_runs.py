@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 import momos_zoo  # noqa: F401  registers the networks and the digits
 from momos_compress.common.atomic import atomic_writer
+from momos_compress.data.registry import open_dataset
 from momos_compress.errors import MomosError, one_line
-from momos_compress.networks.accuracy import open_dataset
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data, write_safetensors
 from momos_zoo.binary import build, latent_state
 from momos_zoo.training_data import TASKS, Images, decode, load

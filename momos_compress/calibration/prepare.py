@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from momos_compress.calibration.statistics import products_of
 from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.data.draws import CalibrationData, count_samples, open_calibration
+from momos_compress.data.registry import preprocessing
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import check_finite
-from momos_compress.networks.accuracy import preprocessing
+from momos_compress.networks.costs import products_of
 from momos_compress.planning.plan import Plan
 from momos_compress.settings import SYNTHETIC
 from momos_compress.sources.checkpoint import Checkpoint

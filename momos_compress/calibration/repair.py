@@ -13,17 +13,14 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from momos_compress.data.batches import Inputs, attention_mask, forward, real_tokens
+from momos_compress.data.batches import Inputs, attention_mask, real_tokens
+from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight
 
 VARIANCE_RANGE = (0.1, 10.0)
 CONSTANT = 1e-12
 """Variance, in both networks, of a channel that is the same everywhere."""
 RUNNING = ("running_mean", "running_var")
-BATCH_VALUES = 2**25
-"""Values of a layer's inputs held at a time: 128 MiB."""
-TRAINED_VALUES = 2**28
-"""Values of all layers' outputs held for a backward pass: 1 GiB, less where layers work in place."""
 
 
 def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -33,28 +30,6 @@ def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
         if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
             found[name] = module
     return found
-
-
-def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) -> int:
-    """How many samples fit ``BATCH_VALUES`` in the network's largest layer; inputs: a few samples.
-
-    trained: how many fit ``TRAINED_VALUES`` in all its layers, as a backward pass wants them.
-    """
-    largest, every, length = 1, 0, 1
-
-    def see(module: nn.Module, args: Any, out: Any) -> None:
-        nonlocal largest, every
-        if isinstance(out, torch.Tensor):
-            largest = max(largest, out.numel())
-            every += 0 if any(module.children()) else out.numel()
-
-    with ExitStack() as stack:
-        for module in model.modules():
-            stack.callback(module.register_forward_hook(see).remove)
-        with torch.inference_mode():
-            out = forward(model, inputs)
-        length = len(out)
-    return max(1, TRAINED_VALUES * length // max(1, every) if trained else BATCH_VALUES * length // largest)
 
 
 def repairable(

@@ -11,7 +11,7 @@ from torch import nn
 from momos_compress.calibration.fit import ALL_MOTIFS, CANDIDATES, DAMPING, Fitter, LayerFit, damped, normalised
 from momos_compress.calibration.importance import block_costs, drawn_blocks, weigh
 from momos_compress.calibration.prepare import Tell
-from momos_compress.calibration.repair import repair, repairable, samples_at_once
+from momos_compress.calibration.repair import repair, repairable
 from momos_compress.calibration.statistics import (
     PAIRED_VECTORS,
     Statistics,
@@ -25,9 +25,11 @@ from momos_compress.container.passthrough import stored_dtype
 from momos_compress.data.batches import batch_length, to_device
 from momos_compress.data.draws import CalibrationData
 from momos_compress.fitting.kmeans import default_method, fit
-from momos_compress.fitting.projection import Mosaic, MosaicBuilder
-from momos_compress.mosaic.codebook import EIGHT_BIT_LOSS, decode_codebook, quantise_codebook
+from momos_compress.fitting.rounding import EIGHT_BIT_LOSS
+from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
+from momos_compress.mosaic.mosaic import Mosaic, MosaicBuilder
 from momos_compress.mosaic.scales import encode_scales
+from momos_compress.networks.costs import samples_at_once
 from momos_compress.networks.layers import find_layers, own_names
 from momos_compress.planning.plan import Plan
 from momos_compress.planning.select import EXCLUDED

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.data.batches import Inputs, attention_mask, batch_length, forward, real_tokens, to_device
+from momos_compress.data.batches import Inputs, attention_mask, batch_length, real_tokens, to_device
 from momos_compress.errors import MomosError
+from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight, columns
 from momos_compress.tensors.safetensors_writer import tensor_data
 
@@ -166,24 +167,6 @@ def collect_moments(
                 )
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
     return Statistics(store, energies, {}, seen, silent, products // max(seen, 1))
-
-
-def products_of(model: nn.Module, inputs: Inputs) -> int:
-    """Multiplications of the layers of known kinds for one sample; inputs: (1, ...)."""
-    total = 0
-
-    def see(module: nn.Module, args: Any, out: Any) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, torch.Tensor)
-        total += out.numel() // weight.shape[0] * weight.numel()
-
-    with ExitStack() as stack, torch.inference_mode():
-        for module in model.modules():
-            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-                stack.callback(module.register_forward_hook(see).remove)
-        forward(model, inputs)
-    return total
 
 
 def layer_vectors(

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.repair import batch_norms, channel_moments
-from momos_compress.data.batches import forward
 from momos_compress.errors import MomosError
+from momos_compress.networks.forward import forward
 
 LEARNING_RATE = 0.1
 VARIATION = 0.05

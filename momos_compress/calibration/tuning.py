@@ -10,43 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.data.batches import Inputs, attention_mask, batch_length, forward, split, to_device
+from momos_compress.data.batches import Inputs, attention_mask, batch_length, split, to_device
+from momos_compress.networks.forward import forward
+from momos_compress.networks.outputs import output_loss, output_weight
 
 LEARNING_RATE = 1e-3
 SHIFT_SHARE = 10
 """Images are shifted by at most this part of their smaller side."""
-
-
-def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """How far outputs are from the original's: KL divergence of class scores (n, classes), else relative squared error.
-
-    mask: (n, t), which tokens of (n, t, c) count.
-    """
-    if out.ndim == 2 and out.shape[1] > 1:
-        return functional.kl_div(
-            functional.log_softmax(out, dim=1),
-            functional.log_softmax(target, dim=1),
-            log_target=True,
-            reduction="batchmean",
-        )
-    error = (out - target).square()
-    real = _real(out, mask)
-    return (error if real is None else error * real).sum() / output_weight(target, mask)
-
-
-def output_weight(target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """What ``output_loss`` is a mean over, a scalar: samples, or the energy of the original's outputs."""
-    if target.ndim == 2 and target.shape[1] > 1:
-        return target.new_tensor(len(target))
-    energy = target.square()
-    real = _real(target, mask)
-    return (energy if real is None else energy * real).sum().clamp(min=1e-12)
-
-
-def _real(out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
-    if mask is None or mask.shape != out.shape[: mask.ndim]:
-        return None
-    return mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))
 
 
 def varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from momos_compress.common.stages import Stages
+from momos_compress.compression.describe import describe_run
 from momos_compress.compression.report import Report
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.inspection import mosaic_bytes
@@ -16,10 +17,11 @@ from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
 from momos_compress.fitting.kmeans import HESSIAN, backend, fit
 from momos_compress.fitting.nearest import clustering_device
-from momos_compress.fitting.projection import Mosaic, draw_blocks, find_rows, project
+from momos_compress.fitting.projection import draw_blocks, find_rows, project
+from momos_compress.fitting.rounding import smallest_dtype
 from momos_compress.measures.bdm import bdm_range, sign_bdm
 from momos_compress.measures.ctm import STRING_LENGTH, string_complexities
-from momos_compress.mosaic.codebook import smallest_dtype
+from momos_compress.mosaic.mosaic import Mosaic
 from momos_compress.networks.accuracy import Accuracy, evaluate
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.plan import Plan, output_path, plan
@@ -98,14 +100,14 @@ def compress(
     mosaic, work = fitted.mosaic, replace(work, selection=work.selection.without(fitted.excepted))
     with stages.stage("write"):
         stored, kept = stored_tensors(
-            checkpoint,
-            work,
+            checkpoint.tensors,
             mosaic,
             settings.coding or "packed",
+            passthrough=settings.passthrough,
             replaced=fitted.replaced,
             spool_directory=path.parent,
         )
-        recipe = recipe_of(checkpoint, work, mosaic, kept)
+        recipe = recipe_of(mosaic, kept, aliases=checkpoint.tensors.aliases, extra=describe_run(checkpoint, work))
         # A file that needs any extension of the format is small with all of them.
         file_bytes = write_container(path, stored, recipe, bundled=bool(recipe.features))
     file = MomosFile(path)

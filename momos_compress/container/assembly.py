@@ -1,28 +1,26 @@
 """What a compressed file will hold: the stored tensors and the recipe."""
 
-import importlib.metadata
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from momos_compress.coding.ans import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
 from momos_compress.coding.classes import ClassCoder, find_classes
-from momos_compress.coding.packed import index_bits, pack
+from momos_compress.coding.packed import index_bits, pack, packed_bytes
 from momos_compress.container import affine8
 from momos_compress.container.passthrough import stored_dtype
-from momos_compress.container.recipe import CLASSES, CODEBOOK, COUNTS, SCALES, CompressedTensor, Recipe, grids_of
-from momos_compress.fitting.projection import Mosaic, spool_out
+from momos_compress.container.recipe import CLASSES, CODEBOOK, COUNTS, SCALES, Recipe, grids_of
 from momos_compress.mosaic.blocks import CHUNK_VALUES
-from momos_compress.planning.plan import Plan
-from momos_compress.settings import Coding
-from momos_compress.sources.checkpoint import Checkpoint
-from momos_compress.tensors.records import TensorInfo
+from momos_compress.mosaic.mosaic import Mosaic, spool_out
+from momos_compress.mosaic.records import CompressedTensor
+from momos_compress.settings import Coding, Passthrough
+from momos_compress.tensors.records import TensorInfo, Tensors
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
 SPOOLED_FROM = 2**26
@@ -41,22 +39,23 @@ class Kept:
 
 
 def stored_tensors(
-    checkpoint: Checkpoint,
-    work: Plan,
+    tensors: Tensors,
     mosaic: Mosaic,
     coding: Coding = "packed",
     *,
+    passthrough: Passthrough = "auto",
     replaced: Mapping[str, torch.Tensor] | None = None,
     spool_directory: Path | None = None,
 ) -> tuple[list[StoredTensor], Kept]:
     """Everything the file will hold, and how.
 
-    replaced: tensors stored beside the mosaic that are no longer the checkpoint's own. spool_directory: where coded
+    tensors: the checkpoint's own; those that are not in the mosaic are stored beside it. replaced: which of them are no
+    longer the checkpoint's. spool_directory: where coded
     indices wait to be written, if they are many.
     """
 
     def read(name: str) -> torch.Tensor:
-        return replaced[name] if replaced is not None and name in replaced else checkpoint.read(name)
+        return replaced[name] if replaced is not None and name in replaced else tensors.read(name)
 
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
@@ -69,18 +68,19 @@ def stored_tensors(
         kept = replace(kept, coding=found)
     else:
         for tensor in mosaic.tensors:
-            shape = (tensor.guarded(tensor.packed_bytes(mosaic.k)),)
+            shape = (tensor.guarded(packed_bytes(tensor.blocks, index_bits(mosaic.k))),)
             stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
     extended = coding != "packed" or mosaic.scales is not None or mosaic.step is not None
-    eight_bits = extended and work.settings.passthrough == "auto"
+    eight_bits = extended and passthrough == "auto"
     # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
-    eight_bits &= not any(info.dtype == torch.uint8 for info in checkpoint.tensors.infos)
-    for info in checkpoint.tensors.infos:
-        if info.name not in work.selection.left_out:
+    eight_bits &= not any(info.dtype == torch.uint8 for info in tensors.infos)
+    compressed = {tensor.name for tensor in mosaic.tensors}
+    for info in tensors.infos:
+        if info.name in compressed:
             continue
         own = read(info.name)
         codes = affine8.encode(own) if eight_bits and info.dtype in affine8.DTYPES else None
-        dtype = stored_dtype(own, work.settings.passthrough)
+        dtype = stored_dtype(own, passthrough)
         if codes is not None:
             kept.affine8[info.name] = info.dtype
             stored.append(_in_memory(info.name, codes))
@@ -93,7 +93,7 @@ def stored_tensors(
 
 def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
     """The stored form of one parameter's indices, guard byte included (docs/format.md)."""
-    bits, size = index_bits(mosaic.k), tensor.packed_bytes(mosaic.k)
+    bits, size = index_bits(mosaic.k), packed_bytes(tensor.blocks, index_bits(mosaic.k))
     for indices in mosaic.indices(tensor):
         yield pack(indices, bits)
     yield bytes(tensor.guarded(size) - size)
@@ -151,27 +151,13 @@ def _passed_through(read: Callable[[str], torch.Tensor], info: TensorInfo, dtype
     return StoredTensor(info.name, dtype, info.shape, lambda: [tensor_data(read(info.name).to(dtype))])
 
 
-def recipe_of(
-    checkpoint: Checkpoint,
-    work: Plan,
-    mosaic: Mosaic,
-    kept: Kept,
-) -> Recipe:
-    """The recipe of a projected checkpoint (docs/format.md)."""
-    settings = work.settings
-    extra = {
-        "capacity": settings.c,
-        "k_requested": work.k,
-        "method": settings.method,
-        "protocol": settings.protocol,
-        "seed": settings.seed,
-        "zero_motif": settings.zero_motif,
-        "source": checkpoint.provenance,
-        "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,
-        "versions": {name: importlib.metadata.version(name) for name in ("momos-compress", "torch", "numpy")},
-    }
+def recipe_of(mosaic: Mosaic, kept: Kept, *, aliases: Mapping[str, str], extra: Mapping[str, Any]) -> Recipe:
+    """The recipe of a mosaic and of what is stored beside it (docs/format.md).
+
+    aliases: names that share a stored tensor. extra: what the recipe tells of where the mosaic came from.
+    """
     return Recipe(
-        s=settings.s,
+        s=mosaic.codebook.shape[1],
         k=mosaic.k,
         blocks=mosaic.blocks,
         distortion=mosaic.distortion,
@@ -179,7 +165,7 @@ def recipe_of(
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
         cast=kept.cast,
         affine8=kept.affine8,
-        aliases=checkpoint.tensors.aliases,
+        aliases=aliases,
         extra=extra,
         codebook_step=mosaic.step,
         coding=kept.coding,

@@ -9,7 +9,7 @@ import torch
 
 from momos_compress.coding.ans import IndexModel, least_words, most_count_bytes, read_counts
 from momos_compress.coding.classes import ClassCoder, most_class_bytes, read_classes
-from momos_compress.coding.packed import index_bits, unpack
+from momos_compress.coding.packed import index_bits, packed_bytes, unpack
 from momos_compress.container import affine8
 from momos_compress.container.bundle import inflate
 from momos_compress.container.recipe import (
@@ -21,13 +21,13 @@ from momos_compress.container.recipe import (
     MAX_RECIPE_BYTES,
     RECIPE,
     SCALES,
-    CompressedTensor,
     recipe_checksum,
 )
 from momos_compress.container.recipe_parser import Record, features_of, parse_recipe, parse_text
 from momos_compress.container.stored import Stored
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook
+from momos_compress.mosaic.records import CompressedTensor
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.tensors.safetensors_writer import DIGEST_HEX, tensor_data
@@ -98,7 +98,7 @@ class MomosFile:
         if name in self.recipe.reserved:
             raise FormatError(f"{name}: a parameter under a name of the format's own")
         if self.recipe.coding == "packed":
-            size = tensor.guarded(tensor.packed_bytes(self.recipe.k))
+            size = tensor.guarded(packed_bytes(tensor.blocks, index_bits(self.recipe.k)))
             if entry is None or entry.dtype != "U8" or entry.shape != (size,):
                 stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
                 raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({size},)")
@@ -144,7 +144,7 @@ class MomosFile:
         tensor, k = self.recipe.tensors[name], self.recipe.k
         stored = self._stored.read(name)
         coded = self.recipe.coding != "packed"
-        size = len(stored) // 4 * 4 if coded else tensor.packed_bytes(k)
+        size = len(stored) // 4 * 4 if coded else packed_bytes(tensor.blocks, index_bits(k))
         if bool(stored[size:].any()):
             raise FormatError("the guard byte is not zero")
         if coded:

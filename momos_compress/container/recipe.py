@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +9,10 @@ from typing import Any
 
 import torch
 
-from momos_compress.coding.packed import index_bits, packed_bytes
 from momos_compress.container.affine8 import HEADER_BYTES as AFFINE8_HEADER
 from momos_compress.container.bundle import bundle_to_json
-from momos_compress.mosaic.blocks import FLAT, Layout
+from momos_compress.mosaic.blocks import FLAT
+from momos_compress.mosaic.records import CompressedTensor
 from momos_compress.settings import Coding
 from momos_compress.tensors.dtypes import dtype_name
 from momos_compress.tensors.safetensors_reader import Entry
@@ -38,73 +37,27 @@ def recipe_checksum(recipe: str) -> str:
     return hashlib.blake2b(recipe.encode(), digest_size=DIGEST_HEX // 2).hexdigest()
 
 
-@dataclass(frozen=True)
-class CompressedTensor:
-    """A compressed parameter: its own shape and dtype, its range of blocks, and its distortion.
-
-    distortion: sum of squared differences over the real values. layout: how it is cut into blocks. scaled: whether each
-    of its rows has a scale.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    first_block: int
-    end_block: int
-    distortion: float
-    layout: Layout = FLAT
-    scaled: bool = False
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return self.end_block - self.first_block
-
-    @property
-    def values(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    @property
-    def scales(self) -> int:
-        """Number of scales: one a row, or none."""
-        return (self.layout.rows or 0) if self.scaled else 0
-
-    def packed_bytes(self, k: int) -> int:
-        """Length of the bit-packed indices, without the guard byte."""
-        return packed_bytes(self.blocks, index_bits(k))
-
-    def guarded(self, size: int) -> int:
-        """Length of the stored U8 tensor whose indices take ``size`` bytes: with the guard byte where there is one."""
-        return size + 1 if (size,) == self.shape else size
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows of blocks, and blocks of a row."""
-        rows = self.layout.rows or 1
-        return rows, self.blocks // rows
-
-    def to_json(self, *, short: bool = False) -> dict[str, Any]:
-        """Its entry in the recipe. short: without what follows from the rest."""
-        entry: dict[str, Any] = {
-            "dtype": dtype_name(self.dtype),
-            "shape": list(self.shape),
-            "distortion": float(f"{self.distortion:.4g}"),
+def entry_of(tensor: CompressedTensor, *, short: bool = False) -> dict[str, Any]:
+    """The entry of a compressed parameter in the recipe. short: without what follows from the rest."""
+    entry: dict[str, Any] = {
+        "dtype": dtype_name(tensor.dtype),
+        "shape": list(tensor.shape),
+        "distortion": float(f"{tensor.distortion:.4g}"),
+    }
+    if not short:
+        entry = {
+            "shape": list(tensor.shape),
+            "dtype": dtype_name(tensor.dtype),
+            "blocks": [tensor.first_block, tensor.end_block],
+            "distortion": float(f"{tensor.distortion:.6g}"),
         }
-        if not short:
-            entry = {
-                "shape": list(self.shape),
-                "dtype": dtype_name(self.dtype),
-                "blocks": [self.first_block, self.end_block],
-                "distortion": float(f"{self.distortion:.6g}"),
-            }
-        if self.layout.rows is not None:
-            entry["rows"] = self.layout.rows
-        if self.layout.transposed:
-            entry["transposed"] = True
-        if self.scaled:
-            entry["scaled"] = True
-        return entry
+    if tensor.layout.rows is not None:
+        entry["rows"] = tensor.layout.rows
+    if tensor.layout.transposed:
+        entry["transposed"] = True
+    if tensor.scaled:
+        entry["scaled"] = True
+    return entry
 
 
 def grids_of(tensors: Iterable[CompressedTensor]) -> dict[str, tuple[int, int]]:
@@ -182,7 +135,7 @@ class Recipe:
             "blocks": self.blocks,
             "distortion": self.distortion,
             "energy": self.energy,
-            "tensors": {name: tensor.to_json(short=short) for name, tensor in self.tensors.items()},
+            "tensors": {name: entry_of(tensor, short=short) for name, tensor in self.tensors.items()},
             "cast": _named(self.cast),
             "aliases": dict(self.aliases),
             **self.extra,

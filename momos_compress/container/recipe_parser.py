@@ -20,11 +20,11 @@ from momos_compress.container.recipe import (
     MAX_RECIPE_BYTES,
     RECIPE,
     SCALES,
-    CompressedTensor,
     Recipe,
 )
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
+from momos_compress.mosaic.records import CompressedTensor
 from momos_compress.settings import Coding
 from momos_compress.tensors.dtypes import FLOAT_DTYPES
 from momos_compress.tensors.safetensors_reader import Entry

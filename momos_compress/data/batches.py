@@ -1,41 +1,9 @@
 """Batches of calibration inputs, and what a network makes of them."""
 
-from typing import Any
-
 import torch
-from torch import nn
-
-from momos_compress.errors import MomosError, one_line
 
 Inputs = torch.Tensor | dict[str, torch.Tensor]
 """One batch: what a network is called with, ``model(x)`` for a tensor, ``model(**x)`` for a dictionary."""
-
-
-def forward(model: nn.Module, inputs: Inputs) -> torch.Tensor:
-    """The network's outputs as one tensor (n, ...); MomosError where it fails."""
-    try:
-        out: Any = model(**inputs) if isinstance(inputs, dict) else model(inputs)
-    except Exception as error:  # networks raise what they like
-        raise MomosError(
-            f"{type(model).__name__} fails on a calibration batch ({one_line(error, 160)}); give inputs it takes, or "
-            "--calibrate none"
-        ) from error
-    return output_tensor(out)
-
-
-def output_tensor(out: Any) -> torch.Tensor:
-    """The one tensor that stands for a network's outputs: logits, or the last hidden states."""
-    if isinstance(out, torch.Tensor):
-        return out
-    for name in ("logits", "last_hidden_state"):
-        found = getattr(out, name, None)
-        if isinstance(found, torch.Tensor):
-            return found
-    if isinstance(out, (tuple, list)) and out:
-        return output_tensor(out[0])
-    if isinstance(out, dict) and out:
-        return output_tensor(next(iter(out.values())))
-    raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use --calibrate none")
 
 
 def to_device(inputs: Inputs, device: str) -> Inputs:

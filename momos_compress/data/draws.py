@@ -10,9 +10,9 @@ from torch import nn
 
 from momos_compress.data.batches import Inputs
 from momos_compress.data.images import ImageSource
+from momos_compress.data.registry import DATASETS
 from momos_compress.data.texts import TextSource
 from momos_compress.errors import MomosError, one_line
-from momos_compress.networks.accuracy import DATASETS
 
 DEFAULT_SAMPLES = 1024
 """Samples where no number is asked for and the data have as many."""

@@ -15,8 +15,8 @@ from torch import nn
 
 from momos_compress.data.arrow_files import ARROW_SUFFIXES, column_values, image_columns, row_count
 from momos_compress.data.dataset_files import data_files
+from momos_compress.data.registry import DATASETS, ImageReader, open_dataset, preprocessing
 from momos_compress.errors import MomosError, one_line
-from momos_compress.networks.accuracy import DATASETS, ImageReader, open_dataset, preprocessing
 
 KEPT_BYTES = 512 * 2**20
 """Decoded images stay in memory where all of them take less, at a byte a value."""

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files, texts
+from momos_compress.data.registry import DATASETS
 from momos_compress.data.tokenizer import REMEDY, load_tokenizer
 from momos_compress.errors import MomosError, one_line
-from momos_compress.networks.accuracy import DATASETS
 from momos_compress.sources.architecture import quiet_transformers
 
 MAX_TOKENS = 256

@@ -5,8 +5,8 @@ from typing import Any
 
 import altair as alt
 
+from momos_compress.drawing.charts import chart_on, epoch_axis, specification
 from momos_compress.drawing.render import COLOURS, WIDTH, Spec
-from momos_compress.report.figures import chart_on, epoch_axis, specification
 
 PANELS: dict[str, tuple[tuple[str, str], ...]] = {
     "loss": (("train_loss", "training"), ("validation_loss", "validation")),

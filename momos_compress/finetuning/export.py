@@ -8,35 +8,13 @@ from typing import Any
 import torch
 
 from momos_compress.container.assembly import stored_tensors
-from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
-from momos_compress.fitting.projection import MosaicBuilder
 from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.mosaic.codebook import quantise_codebook
+from momos_compress.mosaic.mosaic import MosaicBuilder
 from momos_compress.networks.layers import own_names
-from momos_compress.planning.plan import Plan
-from momos_compress.planning.select import Selection
-from momos_compress.settings import Settings
-from momos_compress.sources.checkpoint import Checkpoint
-from momos_compress.tensors.records import TensorInfo, Tensors
-
-BESIDE = "stored beside the mosaic"
-
-
-def checkpoint_of(file: MomosFile) -> Checkpoint:
-    """A compressed file as a checkpoint: what it decodes to."""
-    names = [name for name in file if name not in file.recipe.aliases]
-    infos = []
-    for name in names:
-        dtype, shape = file.recipe.own(name, file.entries[name])
-        infos.append(TensorInfo(name, shape, dtype))
-    return Checkpoint(
-        source=str(file.path),
-        name=file.path.name,
-        tensors=Tensors(tuple(infos), file.get, file.recipe.aliases),
-        source_bytes=file.path.stat().st_size,
-        provenance=dict(file.recipe.extra.get("source") or {}),
-    )
+from momos_compress.sources.compressed import checkpoint_of
+from momos_compress.tensors.records import TensorInfo
 
 
 def write_tuned(
@@ -68,12 +46,13 @@ def write_tuned(
     state = network.model.state_dict()
     dtypes = {info.name: info.dtype for info in checkpoint.tensors.infos}
     replaced = {name: state[place].detach().cpu().to(dtypes[name]) for name, place in own.items() if place in state}
-    left_out = {name: BESIDE for name in dtypes if name not in recipe.tensors}
-    chosen = tuple(info for info in checkpoint.tensors.infos if info.name in recipe.tensors)
-    settings = Settings(passthrough="auto" if recipe.cast or recipe.affine8 else "keep")
-    work = Plan(settings, Selection(chosen, left_out, ()), 0, mosaic.blocks, mosaic.k, 0)
     tensors, kept = stored_tensors(
-        checkpoint, work, mosaic, recipe.coding, replaced=replaced, spool_directory=path.parent
+        checkpoint.tensors,
+        mosaic,
+        recipe.coding,
+        passthrough="auto" if recipe.cast or recipe.affine8 else "keep",
+        replaced=replaced,
+        spool_directory=path.parent,
     )
     tuned = replace(
         recipe,

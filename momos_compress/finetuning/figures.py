@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from momos_compress.drawing.files import needs_extra, write_contents
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.log import METRICS, RECORD, Log, read_record
-from momos_compress.report.write import needs_extra, write_contents
 
 
 @dataclass(frozen=True)

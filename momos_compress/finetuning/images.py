@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from momos_compress.data.images import KEPT_BYTES, open_images
+from momos_compress.data.registry import ImageReader, preprocessing
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetuning.samples import Place, Samples, seeded
 from momos_compress.finetuning.settings import Augment
-from momos_compress.networks.accuracy import ImageReader, preprocessing
 
 SMALL = 64
 """Networks that take smaller images see them shifted; others see random crops, resized."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from momos_compress.data.batches import forward
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.checkpoints import Checkpoints
 from momos_compress.finetuning.log import Log
@@ -19,6 +18,7 @@ from momos_compress.finetuning.processes import Processes
 from momos_compress.finetuning.samples import EpochOrder, Kind, Samples, Splits, loader
 from momos_compress.finetuning.settings import FinetuneSettings
 from momos_compress.finetuning.trackers import Tracker
+from momos_compress.networks.forward import forward
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask

@@ -10,8 +10,8 @@ from torch import nn
 from momos_compress.compression.pipeline import fit_checkpoint
 from momos_compress.finetuning.quantised import fake_quantise
 from momos_compress.finetuning.settings import FULL
-from momos_compress.fitting.projection import Mosaic, MosaicBuilder
 from momos_compress.mosaic.blocks import FLAT, iter_blocks
+from momos_compress.mosaic.mosaic import Mosaic, MosaicBuilder
 from momos_compress.networks.layers import own_names
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings

@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from momos_compress.data.batches import Inputs
+from momos_compress.data.registry import same_data
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.settings import Augment
-from momos_compress.networks.fidelity import same_data
 
 Place = tuple[int, int]
 """(epoch, position) of a sample in its set."""

@@ -15,7 +15,7 @@ from momos_compress.measures.bits import CHUNK, BlockHistogram, block_codes, sig
 from momos_compress.measures.ctm import MATRIX_SIDE, STRING_LENGTH, matrix_complexities, string_complexities
 from momos_compress.measures.planes import CODES, as_matrix, plane_histograms, sign_matrix_histogram
 from momos_compress.measures.rates import BitRates, Rates
-from momos_compress.settings import MeasureSettings
+from momos_compress.measures.settings import MeasureSettings
 
 
 @dataclass(frozen=True)

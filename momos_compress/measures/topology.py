@@ -11,7 +11,7 @@ Source: arXiv 1706.05683, where accuracy follows these two rather than the densi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,11 +20,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError
 from threadpoolctl import threadpool_limits
 
-from momos_compress.container.reader import MomosFile
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.spectra import RESOLUTION, Graph, sparse
 from momos_compress.mosaic.blocks import CHUNK_VALUES, check_block_size, count_blocks
-from momos_compress.sources.checkpoint import Checkpoint
 
 MAX_PATTERN = 2**30
 """Values of the largest pattern that is held in memory, at one byte each."""
@@ -87,39 +85,6 @@ def layer_topology(weight: torch.Tensor, *, name: str = "", s: int | None = None
         None if s is None else zero_blocks / count_blocks(size, s),
         found.note,
     )
-
-
-def layer_names(source: Checkpoint | MomosFile) -> list[str]:
-    """The tensors to measure: floating point, two or more dimensions, not empty; no aliases, no known buffers."""
-    if isinstance(source, Checkpoint):
-        kinds = {i.name: (i.shape, i.dtype) for i in source.tensors.infos if i.name not in source.buffers}
-    else:
-        kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in source.recipe.tensors.items()}
-        own = source.recipe.reserved | kinds.keys()
-        others = {name: entry for name, entry in source.entries.items() if name not in own}
-        kinds |= {name: (entry.shape, entry.torch_dtype) for name, entry in others.items()}
-    return [n for n, (shape, dtype) in kinds.items() if dtype.is_floating_point and len(shape) >= 2 and 0 not in shape]
-
-
-def topology_of_checkpoint(checkpoint: Checkpoint, s: int | None = None) -> Iterator[LayerTopology]:
-    """Measure the layers of a dense checkpoint, one at a time; ``layer_topology`` tells of s and of errors."""
-    for name in layer_names(checkpoint):
-        yield layer_topology(checkpoint.read(name), name=name, s=s)
-
-
-def topology_of_file(file: MomosFile) -> Iterator[LayerTopology]:
-    """Measure the layers of a compressed file, decoded one at a time.
-
-    zero_block_share counts the blocks that the mosaic puts on an all-zero motif; None for a layer stored as it was.
-    Raises FormatError for damaged data, and MomosError as ``layer_topology`` does.
-    """
-    zero = (file.codebook == 0).all(dim=1)
-    for name in layer_names(file):
-        measured = layer_topology(file.get(name), name=name)
-        if name in file.recipe.tensors:
-            share = float(zero[file.indices(name).long()].double().mean())
-            measured = replace(measured, zero_block_share=share)
-        yield measured
 
 
 def _pieces(weight: torch.Tensor, s: int = 1) -> Iterator[tuple[int, np.ndarray]]:

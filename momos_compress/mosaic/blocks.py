@@ -5,13 +5,14 @@ instead, a row being what one output of the layer is made of.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from momos_compress.errors import MomosError
+from momos_compress.tensors.records import TensorInfo
 
 MAX_BLOCK_SIZE = 64
 MAX_MOTIFS = 2**24
@@ -140,3 +141,17 @@ def _iter_rows(tensor: torch.Tensor, s: int, layout: Layout) -> Iterator[np.ndar
             for _ in iter_blocks(tensor, s):  # finds it by its index in the tensor's own shape
                 pass
         yield layout.cut(values, s).reshape(-1, s).contiguous().numpy()
+
+
+MAX_PADDING = 1.34
+"""A tensor is cut by rows where that takes at most so many times the blocks of a flat cut (3 x 3 kernels at s = 4)."""
+
+
+def row_layout(shape: Sequence[int]) -> Layout:
+    """A row for each index of the first dimension; a vector is one row."""
+    return Layout(shape[0] if len(shape) > 1 else 1)
+
+
+def fills_rows(info: TensorInfo, s: int) -> bool:
+    """Whether a tensor's rows fill whole blocks well enough."""
+    return row_layout(info.shape).count(info.values, s) <= MAX_PADDING * count_blocks(info.values, s)

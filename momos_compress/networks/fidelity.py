@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.errors import MomosError
-from momos_compress.networks.accuracy import DATASETS, evaluate
+from momos_compress.networks.accuracy import evaluate
 
 if TYPE_CHECKING:
     from momos_compress.data.draws import CalibrationData
@@ -51,25 +49,6 @@ class Meter:
         return self.measure(compressed)
 
 
-def same_data(one: str, other: str) -> bool:
-    """Whether two data sets are one, or one lies inside the other."""
-    if one == other:
-        return True
-    if one in DATASETS or other in DATASETS:
-        return False
-    paths = [Path(name).expanduser().resolve() for name in (one, other)]
-    return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
-
-
-def check_disjoint(data: str | None, calibrate: str | None) -> None:
-    """MomosError where what is measured on would be what the motifs were fitted to."""
-    if data is not None and calibrate is not None and same_data(data, calibrate):
-        raise MomosError(
-            f"--data {data} and --calibrate {calibrate} are the same images, and what motifs are fitted to is not "
-            "measured on; name others, or drop --data to measure agreement on images held out"
-        )
-
-
 def accuracy_meter(
     original: nn.Module, data: str, *, device: str, progress: Callable[[str, int, int], None] = lambda *told: None
 ) -> Meter:
@@ -96,9 +75,8 @@ def output_meter(original: nn.Module, samples: "CalibrationData", *, device: str
     A drop is of the share of samples, or tokens, where both give the same class; of the mean cosine for networks that
     give no class scores.
     """
-    from momos_compress.calibration.repair import samples_at_once
-    from momos_compress.calibration.statistics import products_of
     from momos_compress.data.batches import to_device
+    from momos_compress.networks.costs import products_of, samples_at_once
 
     classes = gives_classes(original)
     one = to_device(samples.read(0, 1), device)
@@ -123,8 +101,9 @@ def gives_classes(model: nn.Module) -> bool:
 
 def compare_outputs(original: nn.Module, compressed: nn.Module, batches: Any, *, classes: bool, device: str) -> Loss:
     """The drop and the output error of ``compressed`` over batches; one batch's outputs are held at a time."""
-    from momos_compress.calibration.tuning import output_loss
-    from momos_compress.data.batches import attention_mask, batch_length, forward, real_tokens, to_device
+    from momos_compress.data.batches import attention_mask, batch_length, real_tokens, to_device
+    from momos_compress.networks.forward import forward
+    from momos_compress.networks.outputs import output_loss
 
     alike = error = 0.0
     places = samples = 0

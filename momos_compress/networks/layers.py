@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from momos_compress.fitting.projection import row_layout
-from momos_compress.mosaic.blocks import Layout
+from momos_compress.mosaic.blocks import Layout, row_layout
 from momos_compress.tensors.records import TensorInfo
 
 Kind = Literal["linear", "convolution", "embedding", "other"]

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from momos_compress.calibration.repair import samples_at_once
-from momos_compress.calibration.tuning import output_loss
 from momos_compress.container.reader import MomosFile
-from momos_compress.data.batches import Inputs, attention_mask, batch_length, forward, to_device
+from momos_compress.data.batches import Inputs, attention_mask, batch_length, to_device
 from momos_compress.data.draws import CalibrationData, count_samples, open_calibration
 from momos_compress.errors import MomosError
+from momos_compress.networks.costs import samples_at_once
+from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import own_names
+from momos_compress.networks.outputs import output_loss
 
 SAMPLES = 256
 BATCH = 64

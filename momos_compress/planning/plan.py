@@ -11,8 +11,14 @@ from momos_compress.common.atomic import check_writable
 from momos_compress.errors import MomosError
 from momos_compress.fitting.kmeans import HESSIAN, default_method, get_fit, sample_size
 from momos_compress.fitting.nearest import faiss_problem
-from momos_compress.fitting.projection import fills_rows, row_layout
-from momos_compress.mosaic.blocks import check_block_size, check_motif_count, count_blocks, motifs_for_capacity
+from momos_compress.mosaic.blocks import (
+    check_block_size,
+    check_motif_count,
+    count_blocks,
+    fills_rows,
+    motifs_for_capacity,
+    row_layout,
+)
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
 from momos_compress.planning.select import Selection, select
 from momos_compress.settings import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-from momos_compress.settings import BaselineKind
 from momos_compress.study.rows import Row, columns, ratio_column
+from momos_compress.study.settings import BaselineKind
 
 FEWEST = 3
 """Models under which a rank correlation says nothing."""

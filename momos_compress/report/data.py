@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from momos_compress.errors import MomosError, one_line
-from momos_compress.settings import BaselineKind, Measure
+from momos_compress.measures.settings import Measure
 from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
 from momos_compress.study.rows import BASELINES, LayerRow, Ratio, Row, columns
+from momos_compress.study.settings import BaselineKind
 
 MEASURE_LABELS: dict[Measure, str] = {
     "sign": "1-D sign BDM",

@@ -1,16 +1,16 @@
 """The charts of a report as Vega-Lite specifications (extra: report)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
+from momos_compress.drawing.charts import Records, _named, chart_on, specification
 from momos_compress.drawing.render import COLOURS, OTHER_COLOUR, WIDTH, Spec
+from momos_compress.measures.settings import Measure
 from momos_compress.report.correlation import Correlations
 from momos_compress.report.data import BASELINE_LABELS, LAYER_LABELS, MEASURE_LABELS, OTHER, significant
-from momos_compress.settings import BaselineKind, Measure
-
-Records = Sequence[Mapping[str, Any]]
+from momos_compress.study.settings import BaselineKind
 
 NAMED_MODELS = 20
 """Up to so many models the axis of ranks shows names."""
@@ -152,35 +152,6 @@ def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
     subtitle = f"Spearman's rank correlation over models, {n}; ratios over {BASELINE_LABELS[baseline]} copies"
     known = [cell for cell in found.cells if cell["rho"] is not None]
     return specification(chart, "Do the measures agree?", subtitle, pairs=known)
-
-
-def specification(
-    chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart, title: str, subtitle: str, **data: Records
-) -> Spec:
-    """The specification with its data by name, each once; its width is left to who shows it.
-
-    The data come in afterwards: altair would check every record against its schema.
-    """
-    titled = chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title}. {subtitle}")
-    spec: Spec = titled.to_dict()
-    spec.pop("config", None)
-    return spec | {"datasets": {name: [dict(record) for record in records] for name, records in data.items()}}
-
-
-def _named(name: str) -> alt.NamedData:
-    return alt.NamedData(name=name)
-
-
-def chart_on(name: str) -> alt.Chart:
-    """A chart of the data of this name."""
-    return alt.Chart(_named(name))
-
-
-def epoch_axis(last: int) -> alt.X:
-    """Whole epochs, ten ticks at most: left alone, an axis of few would have ticks at halves."""
-    every = -(-last // 10)
-    ticks = list(range(every, last + 1, every))
-    return alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d", grid=False))
 
 
 def _reference(**y: Any) -> alt.Chart:

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, get_args
 
 from momos_compress.drawing.render import Scheme, Spec, javascript, theme
+from momos_compress.measures.settings import Measure
 from momos_compress.report import figures
 from momos_compress.report.correlation import correlations
 from momos_compress.report.data import (
@@ -26,8 +27,8 @@ from momos_compress.report.data import (
 )
 from momos_compress.report.table import failures, table
 from momos_compress.report.words import facts, measured_over, seeds_of, summary
-from momos_compress.settings import BaselineKind, Measure
 from momos_compress.study.rows import BASELINES, MEASURES, Row
+from momos_compress.study.settings import BaselineKind
 
 PROFILES_LIMIT = 3_000_000
 """Characters of layer profiles that a page may hold; beyond, it shows the chosen model's alone."""

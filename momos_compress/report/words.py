@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from momos_compress.errors import one_line
+from momos_compress.measures.settings import Measure
 from momos_compress.report.data import BASELINE_LABELS, MEASURE_LABELS, ranked, ratio_text
-from momos_compress.settings import BaselineKind, Measure
 from momos_compress.study.rows import Row
+from momos_compress.study.settings import BaselineKind
 
 
 def summary(rows: Sequence[Row], measure: Measure, baseline: BaselineKind) -> str:

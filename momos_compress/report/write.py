@@ -1,19 +1,19 @@
 """A report on a study: a self-contained page, the figures as PNG and SVG, and all rows as CSV."""
 
-import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
+from momos_compress.drawing.files import needs_extra, write_contents
 from momos_compress.errors import MomosError, one_line
+from momos_compress.measures.settings import Measure
 from momos_compress.report.data import best_with_layers, check_row, profile_layers
 from momos_compress.report.words import cautions
-from momos_compress.settings import BaselineKind, Measure
 from momos_compress.study.rows import BASELINES, MEASURES, Row, columns, read_rows
+from momos_compress.study.settings import BaselineKind
 
 if TYPE_CHECKING:
     from momos_compress.report.page import Subject
@@ -76,17 +76,6 @@ def write_report(
     return ReportFiles(paths["index.html"], paths["rows.csv"], pictures, tuple(warnings), len(good), failed)
 
 
-@contextlib.contextmanager
-def needs_extra() -> Iterator[None]:
-    """MomosError where what is imported within is not there, and belongs to the extra."""
-    try:
-        yield
-    except ImportError as error:
-        if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
-            raise MomosError(f"a report needs {error.name}; pip install 'momos-compress[report]'") from error
-        raise
-
-
 def _drawing() -> tuple[Any, Any]:
     with needs_extra():
         from momos_compress.drawing import render
@@ -125,15 +114,3 @@ def _write(target: Path, contents: dict[str, bytes]) -> None:
     for stale in (f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")):
         if stale not in contents:
             (target / stale).unlink(missing_ok=True)
-
-
-def write_contents(target: Path, contents: Mapping[str, bytes]) -> None:
-    """Files by name into a directory that is made where it is missing; each whole or not at all."""
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise MomosError(f"the directory {str(target)!r} cannot be made ({reason}); choose another with -o") from error
-    for name, content in contents.items():
-        with atomic_writer(target / name) as file:
-            file.write(content)

@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from momos_compress.drawing.charts import chart_on, epoch_axis, specification
 from momos_compress.drawing.render import COLOURS, WIDTH, Spec
-from momos_compress.report.figures import chart_on, epoch_axis, specification
 
 HEIGHT = 220
 Rows = Sequence[Mapping[str, Any]]

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from momos_compress.common.csv_text import csv_bytes
+from momos_compress.drawing.files import needs_extra, write_contents
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.log import METRICS, Log, read_record
 from momos_compress.finetuning.loop import Tell
 from momos_compress.finetuning.run import Data, finetune
 from momos_compress.finetuning.settings import FinetuneSettings
-from momos_compress.report.write import needs_extra, write_contents
 from momos_compress.settings import Settings
 from momos_compress.sources.open import open_checkpoint
 

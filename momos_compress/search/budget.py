@@ -11,10 +11,10 @@ from typing import Any
 from momos_compress.common.stages import Stages
 from momos_compress.compression.pipeline import Fitted, Prepared, Progress, compress, fit_checkpoint
 from momos_compress.compression.report import Report
+from momos_compress.data.registry import DATASETS, check_disjoint
 from momos_compress.errors import MomosError
 from momos_compress.fitting.kmeans import HESSIAN
-from momos_compress.networks.accuracy import DATASETS
-from momos_compress.networks.fidelity import HELD_OUT, Loss, Meter, accuracy_meter, check_disjoint, output_meter
+from momos_compress.networks.fidelity import HELD_OUT, Loss, Meter, accuracy_meter, output_meter
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.estimate import bytes_beside
 from momos_compress.planning.plan import Plan, output_path, plan

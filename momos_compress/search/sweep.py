@@ -17,15 +17,16 @@ from filelock import FileLock, Timeout
 
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
+from momos_compress.common.version import version
 from momos_compress.compression.pipeline import Prepared, Progress
+from momos_compress.data.registry import check_disjoint
 from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.kmeans import HESSIAN
-from momos_compress.networks.fidelity import Meter, check_disjoint
+from momos_compress.networks.fidelity import Meter
 from momos_compress.planning.plan import Plan, plan, resolve
 from momos_compress.search.budget import prepare, try_settings
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
-from momos_compress.study.model import version
 
 CSV, FIGURE = "sweep.csv", "sweep.svg"
 Combination = tuple[float, int, float]

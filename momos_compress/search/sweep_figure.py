@@ -5,8 +5,8 @@ from typing import Any
 
 import altair as alt
 
+from momos_compress.drawing.charts import chart_on, specification
 from momos_compress.drawing.render import COLOURS, Spec
-from momos_compress.report.figures import chart_on, specification
 
 Axis = tuple[str, str, bool]
 """Field, title, and whether its scale is logarithmic."""

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from momos_compress.common.stages import Stages
+from momos_compress.common.version import version
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.planning.plan import resolve_device
-from momos_compress.settings import StudySettings
 from momos_compress.sources import hub
 from momos_compress.sources.baseline import (
     Baseline,
@@ -30,6 +30,7 @@ from momos_compress.sources.open import current_revision, hub_repository, open_c
 from momos_compress.sources.timm import timm_family
 from momos_compress.study import download_cache
 from momos_compress.study.rows import MEASURES, LayerRow, Row, fingerprint
+from momos_compress.study.settings import StudySettings
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,6 @@ class Job:
     cache: Path | None = None
     cache_limit: int | None = None
     hub: bool = True
-
-
-def version() -> str:
-    """This package's version, a part of each row's fingerprint."""
-    return importlib.metadata.version("momos-compress")
 
 
 def recorded(settings: StudySettings) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.errors import MomosError, one_line
 from momos_compress.measures.complexity import Complexity
-from momos_compress.settings import BaselineKind, Measure
+from momos_compress.measures.settings import Measure
+from momos_compress.study.settings import BaselineKind
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 BASELINES: tuple[BaselineKind, ...] = get_args(BaselineKind)

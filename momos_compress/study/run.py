@@ -8,14 +8,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from momos_compress.common.version import version
 from momos_compress.errors import MomosError
-from momos_compress.settings import StudySettings
 from momos_compress.sources import hub
 from momos_compress.sources.open import needs_hub
 from momos_compress.study import download_cache
 from momos_compress.study.events import Engine, Event
-from momos_compress.study.model import Job, recorded, revision_of, version
+from momos_compress.study.model import Job, recorded, revision_of
 from momos_compress.study.rows import Row, fingerprint, read_row, row_path, write_row
+from momos_compress.study.settings import StudySettings
 
 CHECKS = 8
 """Models whose revisions are asked for at a time when a study is resumed."""

@@ -13,7 +13,7 @@ from momos_compress.errors import MomosError
 from momos_compress.measures.bits import sign_bits
 from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.measures.ctm import MATRIX_SIDE
-from momos_compress.settings import MeasureSettings
+from momos_compress.measures.settings import MeasureSettings
 from momos_compress.sources.baseline import measured_names
 from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.sources.open import open_checkpoint

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from momos_compress.settings import MeasureSettings
+from momos_compress.measures.settings import MeasureSettings
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 import timm
 import torch
 from test_calibrated import check_measured, network_checkpoint, run, save_pictures
-from test_calibration_fit import distortion_of, fitter, silent
-from test_calibration_repair import weights_of
+from test_fit import distortion_of, fitter, silent
+from test_repair import weights_of
 from torch import nn
 
 from momos_compress import MomosFile, load_model

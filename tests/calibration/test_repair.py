@@ -11,12 +11,14 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.calibration.repair import batch_norms, channel_moments, repair, samples_at_once
+from momos_compress.calibration.repair import batch_norms, channel_moments, repair
 from momos_compress.calibration.synthetic import synthetic_images
-from momos_compress.calibration.tuning import output_loss, tune
+from momos_compress.calibration.tuning import tune
 from momos_compress.data.batches import Inputs
+from momos_compress.networks.costs import samples_at_once
 from momos_compress.networks.layers import LayerWeight, find_layers
 from momos_compress.networks.load import model_of
+from momos_compress.networks.outputs import output_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,9 +17,9 @@ from momos_compress.calibration.statistics import (
     collect_gradients,
     collect_moments,
     collect_shift,
-    products_of,
 )
 from momos_compress.data.batches import Inputs
+from momos_compress.networks.costs import products_of
 from momos_compress.networks.layers import LayerWeight, find_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")

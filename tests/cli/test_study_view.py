@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_study_rows import complexity, row
+from test_rows import complexity, row
 
 from momos_cli import study_view
 from momos_cli.study_view import StudyProgress, show_rows

@@ -14,8 +14,9 @@ from momos_compress import MomosError, MomosFile, Settings, compress, load_file
 from momos_compress import open as open_container
 from momos_compress.coding.packed import pack
 from momos_compress.compression import pipeline
-from momos_compress.container.recipe import CODEBOOK, CompressedTensor, Recipe
+from momos_compress.container.recipe import CODEBOOK, Recipe
 from momos_compress.container.writer import write_container
+from momos_compress.mosaic.records import CompressedTensor
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "version1.momos.safetensors"

@@ -16,13 +16,15 @@ from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
 from momos_compress.coding.ans import IndexModel, read_counts, store_counts
+from momos_compress.compression.describe import describe_run
 from momos_compress.container.assembly import packed, recipe_of, stored_tensors
 from momos_compress.container.recipe import CODEBOOK, COUNTS, SCALES, Recipe
 from momos_compress.container.recipe_parser import features_of
 from momos_compress.container.writer import write_container
-from momos_compress.fitting.projection import MosaicBuilder, Rows, project
+from momos_compress.fitting.projection import Rows, project
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import FLAT, Layout
+from momos_compress.mosaic.mosaic import MosaicBuilder
 from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Coding
@@ -62,8 +64,10 @@ def write(
         sampled_blocks=0,
     )
     coding = work.settings.coding or "packed"
-    stored, kept = stored_tensors(checkpoint, work, mosaic, coding)
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept))
+    stored, kept = stored_tensors(checkpoint.tensors, mosaic, coding, passthrough=work.settings.passthrough)
+    write_container(
+        path, stored, recipe_of(mosaic, kept, aliases=checkpoint.tensors.aliases, extra=describe_run(checkpoint, work))
+    )
     return MomosFile(path)
 
 

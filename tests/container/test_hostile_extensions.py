@@ -17,6 +17,7 @@ from hostile import BOUNDED, JSON_VALUES, Tensors, changed, container, parse, pl
 
 import momos_compress
 from momos_compress import load_file
+from momos_compress.compression.describe import describe_run
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.writer import write_container
 from momos_compress.fitting.projection import Rows, project
@@ -57,8 +58,10 @@ def sound(path: Path, coding: str) -> bytes:
         energy=1.0,
         sampled_blocks=0,
     )
-    stored, kept = stored_tensors(checkpoint, work, mosaic, coding)  # type: ignore[arg-type]
-    write_container(path, stored, recipe_of(checkpoint, work, mosaic, kept))  # type: ignore[arg-type]
+    stored, kept = stored_tensors(checkpoint.tensors, mosaic, coding, passthrough=work.settings.passthrough)  # type: ignore[arg-type]
+    write_container(
+        path, stored, recipe_of(mosaic, kept, aliases=checkpoint.tensors.aliases, extra=describe_run(checkpoint, work))
+    )  # type: ignore[arg-type]
     return path.read_bytes()
 
 

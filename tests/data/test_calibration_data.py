@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from momos_compress import MomosError, evaluate
 from momos_compress.data import images as calibration_images
 from momos_compress.data.draws import CalibrationData, open_calibration
-from momos_compress.networks.accuracy import DATASETS
+from momos_compress.data.registry import DATASETS
 from momos_compress.sources import hub
 
 IMAGES = 12

@@ -279,7 +279,7 @@ PROGRAM = "from momos_cli.app import main; main()"
 HELD = f"""
 import time
 from pathlib import Path
-from momos_compress.finetune.checkpoints import Checkpoints
+from momos_compress.finetuning.checkpoints import Checkpoints
 keep = Checkpoints.within_epoch
 def within_epoch(self):
     if list(self.directory.glob("recovery-1-*")):

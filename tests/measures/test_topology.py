@@ -20,7 +20,8 @@ from momos_compress.compression.pipeline import compress
 from momos_compress.container.reader import MomosFile
 from momos_compress.measures import spectra
 from momos_compress.measures import topology as topology_module
-from momos_compress.measures.topology import LayerTopology, layer_topology, topology_of_checkpoint, topology_of_file
+from momos_compress.measures.topology import LayerTopology, layer_topology
+from momos_compress.networks.topology import topology_of_checkpoint, topology_of_file
 from momos_compress.settings import Settings
 
 Array = np.ndarray

@@ -10,13 +10,14 @@ from conftest import compress_version1, memory_checkpoint
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
-from momos_compress.finetuning.export import checkpoint_of, write_tuned
+from momos_compress.finetuning.export import write_tuned
 from momos_compress.finetuning.quantised import FakeQuantised, fake_quantise
 from momos_compress.modules.parametrised import Codebook, MosaicNetwork
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.sources.architecture import timm_architecture
 from momos_compress.sources.checkpoint import Checkpoint
+from momos_compress.sources.compressed import checkpoint_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

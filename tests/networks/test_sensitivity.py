@@ -9,10 +9,10 @@ import torch
 
 from momos_cli import app as cli
 from momos_compress import MomosError, MomosFile, Settings, compress, open_checkpoint
-from momos_compress.calibration.tuning import output_loss
 from momos_compress.container.inspection import tensor_rows
 from momos_compress.data.draws import open_calibration
 from momos_compress.networks.load import model_of
+from momos_compress.networks.outputs import output_loss
 from momos_compress.networks.sensitivity import sensitivity
 
 TENSORS = ("conv1.weight", "linear.weight")

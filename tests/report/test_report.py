@@ -18,15 +18,14 @@ import pytest
 from browser import chromium, requests
 from PIL import Image
 
-import momos_compress.report
 from momos_cli.report import report
 from momos_compress.errors import MomosError
 from momos_compress.measures.complexity import Complexity
+from momos_compress.measures.settings import Measure
 from momos_compress.report.correlation import correlations
 from momos_compress.report.data import families, plane_records, profile, profile_records, ratio_text
 from momos_compress.report.words import cautions, facts, summary
 from momos_compress.report.write import FIGURES, write_report
-from momos_compress.settings import Measure
 from momos_compress.study.rows import LayerRow, Row, columns, read_rows, write_row
 
 pytest.importorskip("altair", reason="the extra 'report' is not installed")
@@ -381,9 +380,9 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "file").touch()
     with pytest.raises(MomosError, match=r"file' cannot be made \(File exists\); choose another with -o"):
         write_report(tmp_path, tmp_path / "file")
-    for name in ("figures", "page", "render"):
-        monkeypatch.delitem(sys.modules, f"momos_compress.report.{name}")
-        monkeypatch.delattr(momos_compress.report, name)
+    for room, name in (("report", "figures"), ("report", "page"), ("drawing", "charts"), ("drawing", "render")):
+        monkeypatch.delitem(sys.modules, f"momos_compress.{room}.{name}")
+        monkeypatch.delattr(f"momos_compress.{room}.{name}")
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(MomosError, match=r"a report needs altair; pip install 'momos-compress\[report\]'"):
         write_report(tmp_path)

@@ -12,7 +12,8 @@ from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, open_checkpoint
 from momos_compress.data.draws import CalibrationData
-from momos_compress.networks.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter, same_data
+from momos_compress.data.registry import same_data
+from momos_compress.networks.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter
 from momos_compress.search.bisection import MOST_TRIES, RATE_WEIGHTS, TRIES_ALONE, Budget, Point, Sizes, order, search
 from momos_compress.search.bisection import Path as SettingsPath
 from momos_compress.search.budget import compress_within

@@ -12,12 +12,13 @@ import pytest
 from waiting import wait_for
 
 from momos_compress import MomosError
-from momos_compress.settings import MeasureSettings, StudySettings
+from momos_compress.measures.settings import MeasureSettings
 from momos_compress.study.events import Event
 from momos_compress.study.model import Job, study_model
 from momos_compress.study.ray_engine import run_ray
 from momos_compress.study.rows import Row
 from momos_compress.study.run import run_study
+from momos_compress.study.settings import StudySettings
 
 JOB = Job(
     StudySettings(seeds=1, measures=MeasureSettings(planes=2, rates="none")), imports=("momos_zoo", "study_faults")

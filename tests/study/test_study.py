@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 from waiting import wait_for
 
 from momos_compress import MomosError
-from momos_compress.settings import MeasureSettings, StudySettings
+from momos_compress.measures.settings import MeasureSettings
 from momos_compress.study.events import Event
 from momos_compress.study.local_engine import run_local
 from momos_compress.study.model import Job, failed_row, study_model
 from momos_compress.study.rows import Row, read_row, row_path
 from momos_compress.study.run import run_study
+from momos_compress.study.settings import StudySettings
 
 QUICK = StudySettings(seeds=2, measures=MeasureSettings(planes=2, rates="none"))
 JOB = Job(QUICK, imports=("momos_zoo",))

@@ -16,7 +16,7 @@ from conftest import shared
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.networks.accuracy import open_dataset
+from momos_compress.data.registry import open_dataset
 from momos_compress.networks.load import model_of
 from momos_zoo import Digits
 from momos_zoo.binary import ScaledSign, build, latent_state

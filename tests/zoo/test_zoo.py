@@ -2,7 +2,7 @@ import pytest
 import timm
 import torch
 
-from momos_compress.networks.accuracy import register_dataset
+from momos_compress.data.registry import register_dataset
 from momos_compress.sources.open import NamedSource, register_source
 from momos_zoo import Digits, weights_path
 from momos_zoo.cifar_resnet import CifarResNet, OptionAShortcut

@@ -1,0 +1,36 @@
+"""Runs a network on a batch, and names the one tensor that stands for its outputs."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from momos_compress.data.batches import Inputs
+from momos_compress.errors import MomosError, one_line
+
+
+def forward(model: nn.Module, inputs: Inputs) -> torch.Tensor:
+    """The network's outputs as one tensor (n, ...); MomosError where it fails."""
+    try:
+        out: Any = model(**inputs) if isinstance(inputs, dict) else model(inputs)
+    except Exception as error:  # networks raise what they like
+        raise MomosError(
+            f"{type(model).__name__} fails on a calibration batch ({one_line(error, 160)}); give inputs it takes, or "
+            "--calibrate none"
+        ) from error
+    return output_tensor(out)
+
+
+def output_tensor(out: Any) -> torch.Tensor:
+    """The one tensor that stands for a network's outputs: logits, or the last hidden states."""
+    if isinstance(out, torch.Tensor):
+        return out
+    for name in ("logits", "last_hidden_state"):
+        found = getattr(out, name, None)
+        if isinstance(found, torch.Tensor):
+            return found
+    if isinstance(out, (tuple, list)) and out:
+        return output_tensor(out[0])
+    if isinstance(out, dict) and out:
+        return output_tensor(next(iter(out.values())))
+    raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use --calibrate none")
