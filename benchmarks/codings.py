@@ -13,8 +13,10 @@ import numpy as np
 from _common import machine, spread, timed
 
 from momos_compress import MomosFile
-from momos_compress.coding.ans import IndexModel, read_counts, store_counts
-from momos_compress.coding.classes import ClassCoder, IndexClasses, find_classes
+from momos_compress.coding.class_search import find_classes
+from momos_compress.coding.counts import read_counts, store_counts
+from momos_compress.coding.index_classes import ClassCoder, IndexClasses
+from momos_compress.coding.index_model import IndexModel
 
 
 def main() -> None:

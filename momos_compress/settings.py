@@ -7,7 +7,7 @@ Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
-Coding = Literal["packed", "ans", "classes"]
+Coding = str
 
 SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 

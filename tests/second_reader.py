@@ -217,3 +217,18 @@ def decode(path: Path) -> dict[str, np.ndarray]:
         matrix = matrix[:, : values // rows]
         out[name] = (matrix.T if entry.get("transposed") else matrix).reshape(shape)
     return out
+
+
+def radix(data: bytes, blocks: int, k: int) -> list[int]:
+    """The indices of a stream of base-k digits."""
+    size, digits = min(
+        ((bytes_, max(n for n in range(57) if k**n <= 256**bytes_)) for bytes_ in range(1, 8)),
+        key=lambda word: (word[0] / word[1], word[0]),
+    )
+    out: list[int] = []
+    for start in range(0, len(data), size):
+        number = int.from_bytes(data[start : start + size], "little")
+        for _ in range(digits):
+            number, digit = divmod(number, k)
+            out.append(digit)
+    return out[:blocks]

@@ -1,8 +1,12 @@
 """Bit packing of motif indices: b bits each, least significant bit first (docs/format.md)."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
+from momos_compress.coding.protocol import Decoder, Encoded, Indices, Part, Stream
 from momos_compress.errors import FormatError
 
 
@@ -57,3 +61,46 @@ def unpack(packed: torch.Tensor, count: int, bits: int) -> torch.Tensor:
             out[:, i] |= part << shift if shift >= 0 else part >> -shift
     out &= (1 << bits) - 1
     return out.view(-1)[:count]
+
+
+@dataclass(frozen=True)
+class PackedCoding:
+    """Every index in ceil(log2 k) bits: any block is found without decoding the ones before it."""
+
+    features: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    motifs: tuple[int, int] = (1, 2**24)
+
+    def encode(self, indices: Indices) -> Encoded:
+        """Pack piece by piece, when the bytes are asked for."""
+        bits = index_bits(indices.k)
+
+        def stream(part: Part) -> Stream:
+            def data() -> Iterator[bytes]:
+                for piece in indices.read(part.name):
+                    yield pack(piece, bits)
+
+            return Stream(data, packed_bytes(part.blocks, bits))
+
+        return Encoded("packed", {}, stream)
+
+    def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
+        """There are none."""
+
+    def stream_bytes(self, k: int, part: Part, stored: int) -> int:
+        """What so many indices take; the reader compares it with what is stored."""
+        return packed_bytes(part.blocks, index_bits(k))
+
+    def decoder(self, k: int, parts: Sequence[Part], table: Callable[[str], bytes]) -> Decoder:
+        """Unpacks on the device of the stream."""
+
+        def decode(part: Part, data: torch.Tensor) -> torch.Tensor:
+            indices = unpack(data, part.blocks, index_bits(k))
+            if int(indices.max()) >= k:
+                raise FormatError(f"index {int(indices.max())} where there are {k} motifs")
+            return indices
+
+        return decode
+
+
+PACKED = PackedCoding()

@@ -1,25 +1,24 @@
 """What a compressed file will hold: the stored tensors and the recipe."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 
-from momos_compress.coding.ans import MAX_ANS_MOTIFS, IndexModel, read_counts, store_counts
-from momos_compress.coding.classes import ClassCoder, find_classes
-from momos_compress.coding.packed import index_bits, pack, packed_bytes
+from momos_compress.coding.protocol import Encoded, Part, Stream
+from momos_compress.coding.registry import get_coding
 from momos_compress.container import affine8
 from momos_compress.container.passthrough import stored_dtype
-from momos_compress.container.recipe import CLASSES, CODEBOOK, COUNTS, SCALES, Recipe, grids_of
+from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of, parts_of
 from momos_compress.mosaic.blocks import CHUNK_VALUES
 from momos_compress.mosaic.mosaic import Mosaic, spool_out
 from momos_compress.mosaic.records import CompressedTensor
-from momos_compress.settings import Coding, Passthrough
+from momos_compress.settings import Passthrough
 from momos_compress.tensors.records import TensorInfo, Tensors
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
@@ -35,13 +34,13 @@ class Kept:
 
     cast: dict[str, torch.dtype]
     affine8: dict[str, torch.dtype]
-    coding: Coding
+    coding: str
 
 
 def stored_tensors(
     tensors: Tensors,
     mosaic: Mosaic,
-    coding: Coding = "packed",
+    coding: str = "packed",
     *,
     passthrough: Passthrough = "auto",
     replaced: Mapping[str, torch.Tensor] | None = None,
@@ -60,16 +59,12 @@ def stored_tensors(
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
-    kept = Kept({}, {}, "packed")
-    # One motif has nothing to tell apart, and too many leave a model's 24 bits no room: both are packed.
-    if coding != "packed" and 2 <= mosaic.k <= MAX_ANS_MOTIFS:
-        coded, found = _coded(mosaic, spool_directory, classed=coding == "classes")
-        stored += coded
-        kept = replace(kept, coding=found)
-    else:
-        for tensor in mosaic.tensors:
-            shape = (tensor.guarded(packed_bytes(tensor.blocks, index_bits(mosaic.k))),)
-            stored.append(StoredTensor(tensor.name, torch.uint8, shape, partial(packed, mosaic, tensor)))
+    least, most = get_coding(coding).motifs
+    # What the coding cannot tell apart, or has no room for, is packed.
+    encoded = get_coding(coding if least <= mosaic.k <= most else "packed").encode(MosaicIndices(mosaic))
+    stored += [_of_bytes(name, data) for name, data in encoded.tables.items()]
+    stored += _streams(encoded, mosaic, spool_directory)
+    kept = Kept({}, {}, encoded.coding)
     extended = coding != "packed" or mosaic.scales is not None or mosaic.step is not None
     eight_bits = extended and passthrough == "auto"
     # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
@@ -91,46 +86,67 @@ def stored_tensors(
     return stored, kept
 
 
-def packed(mosaic: Mosaic, tensor: CompressedTensor) -> Iterator[bytes]:
-    """The stored form of one parameter's indices, guard byte included (docs/format.md)."""
-    bits, size = index_bits(mosaic.k), packed_bytes(tensor.blocks, index_bits(mosaic.k))
-    for indices in mosaic.indices(tensor):
-        yield pack(indices, bits)
-    yield bytes(tensor.guarded(size) - size)
+@dataclass(frozen=True)
+class MosaicIndices:
+    """A mosaic's indices as a coding reads them."""
+
+    mosaic: Mosaic
+
+    @property
+    def k(self) -> int:
+        """Number of motifs."""
+        return self.mosaic.k
+
+    @property
+    def usage(self) -> np.ndarray:
+        """Blocks of each motif: (k,)."""
+        return self.mosaic.usage
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The compressed parameters in the file's order."""
+        return parts_of(self.mosaic.tensors)
+
+    def read(self, name: str, *, backwards: bool = False) -> Iterator[np.ndarray]:
+        """The indices of one parameter in pieces; backwards: the last piece first."""
+        return self.mosaic.indices(self._tensors[name], backwards=backwards)
+
+    @cached_property
+    def _tensors(self) -> dict[str, CompressedTensor]:
+        return {tensor.name: tensor for tensor in self.mosaic.tensors}
 
 
-def _coded(mosaic: Mosaic, spool_directory: Path | None, *, classed: bool) -> tuple[list[StoredTensor], Coding]:
-    """What decodes the indices, and one stream a parameter: their lengths are known once they are coded.
+def _streams(encoded: Encoded, mosaic: Mosaic, spool_directory: Path | None) -> list[StoredTensor]:
+    """One stored stream a parameter, guard byte included (docs/format.md).
 
-    classed: by classes of rows and columns, where that saves anything.
+    A stream whose length is only known once it is coded waits in a temporary file.
     """
-    data = store_counts(mosaic.usage)
-    counts = read_counts(data, mosaic.k)
-    stored = [_of_bytes(COUNTS, data)]
-    model, grids, by_class = IndexModel(counts), grids_of(mosaic.tensors), None
-    if classed:
-        tensors = {tensor.name: tensor for tensor in mosaic.tensors}
-
-        def read(name: str) -> np.ndarray:
-            return np.concatenate(list(mosaic.indices(tensors[name])))
-
-        classes = find_classes(grids, counts, mosaic.usage, read)
-        if classes is not None:
-            stored.append(_of_bytes(CLASSES, classes.to_bytes()))
-            by_class = ClassCoder(counts, classes)
     directory = None if spool_directory is None else str(spool_directory)
     spool = tempfile.SpooledTemporaryFile(SPOOLED_FROM, dir=directory)  # noqa: SIM115  the tensors keep it
-    offset = 0
+    stored, offset = [], 0
     for tensor in mosaic.tensors:
-        if by_class is not None and tensor.name in grids:
-            data = by_class.encode(tensor.name, read(tensor.name))
+        stream = encoded.stream(part_of(tensor))
+        if stream.size is not None:
+            guard = tensor.guarded(stream.size) - stream.size
+            data: Callable[[], Iterable[bytes]] = partial(_guarded, stream, guard)
+            size = stream.size + guard
         else:
-            data = model.encode(mosaic.indices(tensor, backwards=True), tensor.blocks)
-        data = data.ljust(tensor.guarded(len(data)), b"\0")
-        spool_out(spool, data)
-        stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), partial(_spooled, spool, offset, len(data))))
-        offset += len(data)
-    return stored, "ans" if by_class is None else "classes"
+            size = sum(_spool(spool, part) for part in stream.data())
+            size += _spool(spool, bytes(tensor.guarded(size) - size))
+            data = partial(_spooled, spool, offset, size)
+            offset += size
+        stored.append(StoredTensor(tensor.name, torch.uint8, (size,), data))
+    return stored
+
+
+def _spool(spool: IO[bytes], data: bytes) -> int:
+    spool_out(spool, data)
+    return len(data)
+
+
+def _guarded(stream: Stream, guard: int) -> Iterator[bytes]:
+    yield from stream.data()
+    yield bytes(guard)
 
 
 def _spooled(spool: IO[bytes], offset: int, size: int) -> Iterator[bytes]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from momos_compress.coding.registry import get_coding
 from momos_compress.container.reader import MomosFile
-from momos_compress.container.recipe import CLASSES, COUNTS
 from momos_compress.tensors.dtypes import dtype_name
 
 
@@ -42,7 +42,7 @@ def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = Non
 
 def mosaic_bytes(file: MomosFile) -> int:
     """Size of the stored indices, with what decodes them."""
-    own = {COUNTS, CLASSES} & file.recipe.reserved
+    own = get_coding(file.recipe.coding).tables
     return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
 
 

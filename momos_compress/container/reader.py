@@ -4,23 +4,20 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from momos_compress.coding.ans import IndexModel, least_words, most_count_bytes, read_counts
-from momos_compress.coding.classes import ClassCoder, most_class_bytes, read_classes
-from momos_compress.coding.packed import index_bits, packed_bytes, unpack
+from momos_compress.coding.protocol import Decoder
+from momos_compress.coding.registry import get_coding
 from momos_compress.container import affine8
 from momos_compress.container.bundle import inflate
 from momos_compress.container.recipe import (
-    CLASSES,
     CODEBOOK,
-    COUNTS,
     FORMAT_NAME,
     FORMAT_VERSION,
     MAX_RECIPE_BYTES,
     RECIPE,
     SCALES,
+    part_of,
     recipe_checksum,
 )
 from momos_compress.container.recipe_parser import Record, features_of, parse_recipe, parse_text
@@ -73,10 +70,8 @@ class MomosFile:
             raise FormatError(f"the codebook is {codebook.dtype} {codebook.shape}, not {kind} ({recipe.k}, {recipe.s})")
         if SCALES in recipe.reserved:
             self._stored.check_bytes(SCALES, recipe.scales)
-        if COUNTS in recipe.reserved and self._stored.check_bytes(COUNTS) > most_count_bytes(recipe.k):
-            raise FormatError(f"{COUNTS!r} is longer than counts of {recipe.k:,} motifs are")
-        if CLASSES in recipe.reserved and self._stored.check_bytes(CLASSES) > most_class_bytes(recipe.grids):
-            raise FormatError(f"{CLASSES!r} is longer than the classes of its rows and columns are")
+        coding = get_coding(recipe.coding)
+        coding.check_tables(recipe.k, recipe.parts, {name: self._stored.check_bytes(name) for name in coding.tables})
         for tensor in recipe.tensors.values():
             self._check_mosaic(tensor)
         for name in recipe.cast:
@@ -94,19 +89,16 @@ class MomosFile:
                 raise FormatError(f"{name}: an alias of {target!r}, which cannot be")
 
     def _check_mosaic(self, tensor: CompressedTensor) -> None:
-        name, entry = tensor.name, self.entries.get(tensor.name)
+        name = tensor.name
         if name in self.recipe.reserved:
             raise FormatError(f"{name}: a parameter under a name of the format's own")
-        if self.recipe.coding == "packed":
-            size = tensor.guarded(packed_bytes(tensor.blocks, index_bits(self.recipe.k)))
-            if entry is None or entry.dtype != "U8" or entry.shape != (size,):
-                stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
-                raise FormatError(f"{name}: its mosaic is {stored}, not U8 ({size},)")
-            return
         size = self._stored.check_bytes(name)
-        body = size // 4 * 4
-        if tensor.guarded(body) != size or body < 4 * least_words(tensor.blocks):
-            raise FormatError(f"{name}: its stream has {size:,} bytes, which {tensor.blocks:,} blocks cannot have")
+        try:
+            body = get_coding(self.recipe.coding).stream_bytes(self.recipe.k, part_of(tensor), size)
+        except FormatError as error:
+            raise FormatError(f"{name}: {error}") from error
+        if tensor.guarded(body) != size:
+            raise FormatError(f"{name}: its mosaic is U8 ({size},), not U8 ({tensor.guarded(body)},)")
 
     def keys(self) -> tuple[str, ...]:
         """Names of the checkpoint's tensors: compressed ones first, in block order, then the others, then aliases."""
@@ -141,18 +133,12 @@ class MomosFile:
 
     def indices(self, name: str, *, device: str | torch.device = "cpu") -> torch.Tensor:
         """The mosaic of one compressed parameter: motif indices (blocks,) int32."""
-        tensor, k = self.recipe.tensors[name], self.recipe.k
+        part = part_of(self.recipe.tensors[name])
         stored = self._stored.read(name)
-        coded = self.recipe.coding != "packed"
-        size = len(stored) // 4 * 4 if coded else packed_bytes(tensor.blocks, index_bits(k))
+        size = get_coding(self.recipe.coding).stream_bytes(self.recipe.k, part, len(stored))
         if bool(stored[size:].any()):
             raise FormatError("the guard byte is not zero")
-        if coded:
-            return torch.from_numpy(self._decode_indices(tensor, tensor_data(stored[:size]))).to(device)
-        indices = unpack(stored[:size].to(device), tensor.blocks, index_bits(k))
-        if int(indices.max()) >= k:
-            raise FormatError(f"index {int(indices.max())} where there are {k} motifs")
-        return indices
+        return self._decoder(part, stored[:size].to(device))
 
     def scale_codes(self, name: str) -> torch.Tensor:
         """Codes of the scales of a compressed parameter's rows: (rows,) uint8, (0,) where it has none."""
@@ -166,23 +152,12 @@ class MomosFile:
             raise FormatError("the codebook holds a value that is not finite")
         return motifs
 
-    def _decode_indices(self, tensor: CompressedTensor, data: bytes) -> np.ndarray:
-        if self.recipe.coding == "classes" and tensor.layout.rows is not None:
-            return self._classes.decode(tensor.name, data)
-        return self._model.decode(data, tensor.blocks)
-
     @cached_property
-    def _counts(self) -> np.ndarray:
-        return read_counts(tensor_data(self._stored.read(COUNTS)), self.recipe.k)
+    def _decoder(self) -> Decoder:
+        def table(name: str) -> bytes:
+            return tensor_data(self._stored.read(name))
 
-    @cached_property
-    def _model(self) -> IndexModel:
-        return IndexModel(self._counts)
-
-    @cached_property
-    def _classes(self) -> ClassCoder:
-        data = tensor_data(self._stored.read(CLASSES))
-        return ClassCoder(self._counts, read_classes(data, self._counts, self.recipe.grids))
+        return get_coding(self.recipe.coding).decoder(self.recipe.k, self.recipe.parts, table)
 
     @cached_property
     def _scales(self) -> dict[str, torch.Tensor]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from momos_compress.coding.protocol import Part
+from momos_compress.coding.registry import coding_features, get_coding
 from momos_compress.container.affine8 import HEADER_BYTES as AFFINE8_HEADER
 from momos_compress.container.bundle import bundle_to_json
 from momos_compress.mosaic.blocks import FLAT
 from momos_compress.mosaic.records import CompressedTensor
-from momos_compress.settings import Coding
 from momos_compress.tensors.dtypes import dtype_name
 from momos_compress.tensors.safetensors_reader import Entry
 from momos_compress.tensors.safetensors_writer import DIGEST_HEX
@@ -22,12 +23,10 @@ FORMAT_NAME = "momos"
 FORMAT_VERSION = 1
 CODEBOOK = "momos.codebook"
 SCALES = "momos.scales"
-COUNTS = "momos.counts"
-CLASSES = "momos.classes"
 BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
 FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes")
-"""Extensions of version 1 that this reader knows."""
+"""Extensions of version 1 in the order in which files name them; those of further codings follow."""
 EVERY = "*"
 MAX_RECIPE_BYTES = 2**26
 
@@ -60,9 +59,19 @@ def entry_of(tensor: CompressedTensor, *, short: bool = False) -> dict[str, Any]
     return entry
 
 
-def grids_of(tensors: Iterable[CompressedTensor]) -> dict[str, tuple[int, int]]:
-    """Rows and columns of blocks of each tensor that is cut by rows."""
-    return {tensor.name: tensor.grid for tensor in tensors if tensor.layout.rows is not None}
+def part_of(tensor: CompressedTensor) -> Part:
+    """A compressed tensor as a coding knows it."""
+    return Part(tensor.name, tensor.blocks, None if tensor.layout.rows is None else tensor.grid)
+
+
+def parts_of(tensors: Iterable[CompressedTensor]) -> tuple[Part, ...]:
+    """Compressed tensors as a coding knows them, in their order."""
+    return tuple(map(part_of, tensors))
+
+
+def known_features() -> tuple[str, ...]:
+    """Extensions of version 1 that this reader knows."""
+    return tuple(dict.fromkeys((*FEATURES, *coding_features())))
 
 
 @dataclass(frozen=True)
@@ -85,13 +94,13 @@ class Recipe:
     aliases: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     codebook_step: float | None = None
-    coding: Coding = "packed"
+    coding: str = "packed"
     bundle: Mapping[str, Entry] | None = None
 
-    @property
-    def grids(self) -> dict[str, tuple[int, int]]:
-        """Rows and columns of blocks of each tensor that is cut by rows: what has classes where the coding has them."""
-        return grids_of(self.tensors.values())
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The compressed tensors as the coding knows them."""
+        return parts_of(self.tensors.values())
 
     @property
     def scales(self) -> int:
@@ -105,18 +114,18 @@ class Recipe:
             "layout": any(tensor.layout != FLAT for tensor in self.tensors.values()),
             "scales": any(tensor.scaled for tensor in self.tensors.values()),
             "codebook8": self.codebook_step is not None,
-            "ans": self.coding != "packed",
             "bundle": self.bundle is not None,
             "affine8": bool(self.affine8),
-            "classes": self.coding == "classes",
         }
-        return tuple(name for name in FEATURES if used[name])
+        coding = get_coding(self.coding).features
+        return tuple(name for name in known_features() if used.get(name, name in coding))
 
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names of stored tensors that are the format's own in this file."""
-        names = {"scales": {SCALES}, "ans": {COUNTS}, "bundle": {BUNDLE, RECIPE}, "classes": {CLASSES}}
-        return frozenset({CODEBOOK}.union(*(names.get(feature, set()) for feature in self.features)))
+        names = {"scales": {SCALES}, "bundle": {BUNDLE, RECIPE}}
+        own = {CODEBOOK, *get_coding(self.coding).tables}
+        return frozenset(own.union(*(names.get(feature, set()) for feature in self.features)))
 
     def own(self, name: str, entry: Entry) -> tuple[torch.dtype, tuple[int, ...]]:
         """Dtype and shape of a tensor of the checkpoint that is stored with this entry."""

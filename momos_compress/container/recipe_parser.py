@@ -7,25 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from momos_compress.coding.ans import MAX_ANS_MOTIFS
+from momos_compress.coding.registry import CODINGS, coding_features, coding_with, get_coding
 from momos_compress.common.json_fields import flag, integer, mapping, number, parse_object
 from momos_compress.container.bundle import bundle_from_json
 from momos_compress.container.recipe import (
     BUNDLE,
-    CLASSES,
     CODEBOOK,
-    COUNTS,
     EVERY,
-    FEATURES,
     MAX_RECIPE_BYTES,
     RECIPE,
     SCALES,
     Recipe,
+    known_features,
 )
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.blocks import FLAT, MAX_BLOCK_SIZE, MAX_MOTIFS, Layout
 from momos_compress.mosaic.records import CompressedTensor
-from momos_compress.settings import Coding
 from momos_compress.tensors.dtypes import FLOAT_DTYPES
 from momos_compress.tensors.safetensors_reader import Entry
 
@@ -47,7 +44,7 @@ def features_of(record: Record) -> frozenset[str]:
     """The extensions that a file uses; FormatError names those that are unknown."""
     named = record.get("features") or []
     known = isinstance(named, list) and all(isinstance(name, str) for name in named)
-    unknown = [name for name in named if name not in FEATURES] if known else named
+    unknown = [name for name in named if name not in known_features()] if known else named
     if unknown:
         needed = one_line(unknown, 100)
         raise FormatError(f"needs features that this version does not know: {needed}; upgrade momos-compress")
@@ -69,6 +66,7 @@ def parse_recipe(record: Record, features: frozenset[str], stored: Mapping[str, 
     aliases = mapping(record, "aliases")
     if not all(isinstance(target, str) for target in aliases.values()):
         raise FormatError("'aliases' must map names to names")
+    coding = _coding(record, features, k)
     return Recipe(
         s=s,
         k=k,
@@ -77,11 +75,13 @@ def parse_recipe(record: Record, features: frozenset[str], stored: Mapping[str, 
         energy=number(record, "energy"),
         tensors=tensors,
         cast=_cast(mapping(record, "cast"), halves),
-        affine8=_affine8(record, features, tensors, (*stored.items(), *(bundle or {}).items())),
+        affine8=_affine8(
+            record, features, tensors, (*stored.items(), *(bundle or {}).items()), get_coding(coding).tables
+        ),
         aliases=aliases,
         extra={key: value for key, value in record.items() if key not in _KNOWN},
         codebook_step=_codebook_step(record, features),
-        coding=_coding(record, features, k),
+        coding=coding,
         bundle=bundle,
     )
 
@@ -91,25 +91,36 @@ def _affine8(
     features: frozenset[str],
     tensors: Mapping[str, CompressedTensor],
     stored: Iterable[tuple[str, Entry]],
+    tables: Iterable[str],
 ) -> Mapping[str, torch.dtype]:
     if "affine8" not in features:
         return {}
     bytes_ = [name for name, entry in stored if entry.dtype == "U8" and len(entry.shape) == 1]
-    own = (name for name in bytes_ if name not in tensors and name not in (SCALES, COUNTS, CLASSES, BUNDLE, RECIPE))
+    formats = {SCALES, BUNDLE, RECIPE, *tables}
+    own = (name for name in bytes_ if name not in tensors and name not in formats)
     return _cast(mapping(record, "affine8"), own)
 
 
-def _coding(record: Record, features: frozenset[str], k: int) -> Coding:
-    if "ans" not in features:
-        if "classes" in features:
-            raise FormatError("has the feature 'classes' without 'ans'")
-        return "packed"
-    coding: Coding = "classes" if "classes" in features else "ans"
-    if record.get("coding") != coding:
-        raise FormatError(f"'coding' must be {coding!r}, not {str(record.get('coding'))[:40]!r}")
-    if not 2 <= k <= MAX_ANS_MOTIFS:
-        raise FormatError(f"{k:,} motifs cannot be coded by 'ans', which takes 2 to {MAX_ANS_MOTIFS:,}")
-    return coding
+def _coding(record: Record, features: frozenset[str], k: int) -> str:
+    name = coding_with(features)
+    if name is None:
+        present = features & set(coding_features())
+        lacking = next(
+            (set(get_coding(name).features) - present for name in CODINGS if present < set(get_coding(name).features)),
+            None,
+        )
+        beside = f"without {_quoted(lacking)}" if lacking else "together, as no coding of indices does"
+        raise FormatError(f"has the feature {_quoted(present)} {beside}")
+    if name != "packed" and record.get("coding") != name:
+        raise FormatError(f"'coding' must be {name!r}, not {str(record.get('coding'))[:40]!r}")
+    least, most = get_coding(name).motifs
+    if not least <= k <= most:
+        raise FormatError(f"{k:,} motifs cannot be coded by {name!r}, which takes {least} to {most:,}")
+    return name
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names))
 
 
 def _codebook_step(record: Record, features: frozenset[str]) -> float | None:

@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 
+from momos_compress.coding.registry import get_coding
 from momos_compress.common.atomic import check_writable
 from momos_compress.errors import MomosError
 from momos_compress.fitting.kmeans import HESSIAN, default_method, get_fit, sample_size
@@ -25,7 +26,6 @@ from momos_compress.settings import (
     DEFAULT_C,
     NO_CALIBRATION,
     SYNTHETIC,
-    Coding,
     Device,
     Passthrough,
     Protocol,
@@ -68,8 +68,7 @@ def resolve(settings: Settings) -> Settings:
     if dtype is not None and dtype not in CODEBOOK_DTYPES:
         raise MomosError(f"unknown codebook dtype {dtype!r}; choose from {', '.join(CODEBOOK_DTYPES)}")
     coding = settings.coding or ("packed" if paper else "ans")
-    if coding not in get_args(Coding):
-        raise MomosError(f"unknown coding {coding!r}; choose from {', '.join(get_args(Coding))}")
+    get_coding(coding)
     if settings.samples is not None and settings.samples < 1:
         raise MomosError(f"--samples must be at least 1, not {settings.samples}")
     if not 0 <= settings.rate_weight <= MAX_RATE_WEIGHT:

@@ -11,7 +11,8 @@ from second_reader import bounds as second_bounds
 from second_reader import counts as second_counts
 
 from momos_compress import FormatError
-from momos_compress.coding.ans import IndexModel, frequencies, least_words, read_counts, store_counts
+from momos_compress.coding.counts import read_counts, store_counts
+from momos_compress.coding.index_model import IndexModel, frequencies, least_words
 
 
 def falling(draw: np.random.Generator, k: int, *, tail: float = 1.5, size: float = 50) -> np.ndarray:

@@ -16,19 +16,20 @@ from test_extensions import draw, write
 from test_hostile_extensions import closed, opened
 
 from momos_compress import FormatError, MomosFile, load_file
-from momos_compress.coding.ans import IndexModel, read_counts, store_counts
-from momos_compress.coding.classes import (
+from momos_compress.coding import classes as classes_module
+from momos_compress.coding.class_search import find_classes
+from momos_compress.coding.counts import read_counts, store_counts
+from momos_compress.coding.index_classes import (
     CLASSES,
     LEVELS,
     ClassCoder,
     Grid,
     IndexClasses,
-    find_classes,
     groups_of,
     most_class_bytes,
     read_classes,
 )
-from momos_compress.container import assembly
+from momos_compress.coding.index_model import IndexModel
 from momos_compress.mosaic.blocks import FLAT, Layout
 
 FEATURES = ["layout", "scales", "codebook8", "ans", "bundle", "classes"]
@@ -48,7 +49,7 @@ def any_classes(grids: dict[str, Grid], counts: np.ndarray, seed: int = 0) -> In
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers take classes whether they save anything or not."""
-    monkeypatch.setattr(assembly, "find_classes", lambda grids, counts, usage, read: any_classes(grids, counts))
+    monkeypatch.setattr(classes_module, "find_classes", lambda grids, counts, usage, read: any_classes(grids, counts))
 
 
 def structured(grids: dict[str, Grid], k: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -175,7 +176,9 @@ def test_both_readers_agree_on_files_with_classes(
     path = tmp_path_factory.mktemp("x") / "x.momos.safetensors"
     state = {"a": draw((6, 4, 5), seed), "b": draw((6, 20), seed + 1).half(), "c": draw((5, 64), seed + 2)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "find_classes", lambda grids, counts, usage, read: any_classes(grids, counts, seed))
+        patch.setattr(
+            classes_module, "find_classes", lambda grids, counts, usage, read: any_classes(grids, counts, seed)
+        )
         file = write(
             path,
             state,

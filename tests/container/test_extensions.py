@@ -15,10 +15,13 @@ from second_reader import decode as second_decode
 from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
-from momos_compress.coding.ans import IndexModel, read_counts, store_counts
+from momos_compress.coding.ans import COUNTS
+from momos_compress.coding.counts import read_counts, store_counts
+from momos_compress.coding.index_model import IndexModel
+from momos_compress.coding.registry import get_coding
 from momos_compress.compression.describe import describe_run
-from momos_compress.container.assembly import packed, recipe_of, stored_tensors
-from momos_compress.container.recipe import CODEBOOK, COUNTS, SCALES, Recipe
+from momos_compress.container.assembly import MosaicIndices, recipe_of, stored_tensors
+from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of
 from momos_compress.container.recipe_parser import features_of
 from momos_compress.container.writer import write_container
 from momos_compress.fitting.projection import Rows, project
@@ -157,12 +160,14 @@ def write_golden(path: Path, coding: Coding) -> dict[str, torch.Tensor]:
     stored.append(StoredTensor(SCALES, torch.uint8, (2,), lambda: [scales]))
     stored.append(StoredTensor("norm.weight", torch.float16, (2,), lambda: [tensor_data(norm.half())]))
     counts = store_counts(mosaic.usage)
-    model = IndexModel(read_counts(counts, 3))
+    model, packed = IndexModel(read_counts(counts, 3)), get_coding("packed")
     if coding == "ans":
         stored.append(StoredTensor(COUNTS, torch.uint8, (len(counts),), lambda: [counts]))
     for tensor in mosaic.tensors:
         indices = mosaic.indices(tensor, backwards=True)
-        data = b"".join(packed(mosaic, tensor)) if coding == "packed" else model.encode(indices, tensor.blocks)
+        plain = packed.encode(MosaicIndices(mosaic)).stream(part_of(tensor)).data()
+        data = b"".join(plain) if coding == "packed" else model.encode(indices, tensor.blocks)
+        data += bytes(tensor.guarded(len(data)) - len(data))
         stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), lambda data=data: [data]))
     recipe = Recipe(
         s=2,
