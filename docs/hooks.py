@@ -29,6 +29,8 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Fill the places that are marked, and point links at where the site has what the repository has elsewhere."""
     place = page.file.src_uri
+    if place.startswith("reports/"):
+        page.meta.setdefault("hide", ["toc"])  # their tables are wide
     if place in NOTES or place.startswith("reports/"):
         # In the repository docs/ lies beside these; in the site its pages lie at the top.
         markdown = re.sub(r"\]\(((?:\.\./)*)docs/", r"](\1", markdown)

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
@@ -124,6 +125,19 @@ def test_the_records_of_the_architecture_page_are_where_it_says() -> None:
         place = ROOT / "momos_compress" / room
         files = place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
         assert any(re.search(rf"^class {record}\b", file.read_text(), re.M) for file in files), record
+
+
+def test_the_journey_of_one_weight_has_its_shapes() -> None:
+    from momos_compress.mosaic.blocks import row_layout
+
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## The journey")[1]
+    shape, s = (64, 3, 7, 7), 4
+    layout = row_layout(shape)
+    matrix = layout.matrix(torch.zeros(shape))
+    blocks = layout.cut(matrix, s)
+    for found in (shape, tuple(matrix.shape), tuple(blocks.shape), (layout.count(64 * 147, s), s)):
+        assert f"({', '.join(map(str, found))})" in page, found
+    assert layout.join(blocks.reshape(-1, s), shape).shape == shape
 
 
 def commands() -> list[str]:
