@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from second_reader import contents, stored_tensors
 
 from momos_compress import Settings, compress
+from momos_compress.coding.registry import CODINGS as CODINGS_OF_INDICES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "recipe.schema.json").read_text())
@@ -27,6 +28,7 @@ CODINGS: dict[str, dict[str, Any]] = {
     "packed": {"coding": "packed"},
     "ans": {"coding": "ans", "codebook_dtype": "int8"},
     "classes": {"coding": "classes", "codebook_dtype": "int8"},
+    "radix": {"coding": "radix", "codebook_dtype": "int8", "k": 12},
 }
 
 
@@ -52,7 +54,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, settings in CODINGS.items():
         paths[name] = directory / f"{name}.momos.safetensors"
         calibrate = {} if "protocol" in settings else {"calibrate": "none"}
-        compress(checkpoint, Settings(c=0.05, bdm=False, **calibrate, **settings), paths[name])
+        capacity = {} if "k" in settings else {"c": 0.05}
+        compress(checkpoint, Settings(bdm=False, **capacity, **calibrate, **settings), paths[name])
     return paths
 
 
@@ -74,7 +77,7 @@ def test_files_of_every_coding_and_feature(written: dict[str, Path]) -> None:
         assert ("bundle" in recipe.get("features", [])) == (problems(stub, STUB) == []), path.name
         features |= set(recipe.get("features", []))
         codings.add(recipe.get("coding", "packed"))
-    assert codings == {"packed", "ans", "classes"}
+    assert codings == set(CODINGS_OF_INDICES)
     assert features == set(SCHEMA["$defs"]["features"]["items"]["enum"])
 
 
@@ -131,6 +134,9 @@ WRONG: dict[str, tuple[str, Change]] = {
     "another coding": ("ans", lambda r: r.update(coding="classes")),
     "one motif, coded": ("ans", lambda r: r.update(k=1)),
     "too many motifs to code": ("ans", lambda r: r.update(k=2**20 + 1)),
+    "17 motifs as digits": ("radix", lambda r: r.update(k=17)),
+    "digits under another name": ("radix", lambda r: r.update(coding="packed")),
+    "digits and ans": ("radix", lambda r: r["features"].append("ans")),
     "ans for classes": ("classes", lambda r: r.update(coding="ans")),
     "classes without ans": ("classes", lambda r: r["features"].remove("ans")),
     "a bundle of torch's dtypes": ("ans", lambda r: r.update(bundle={"uint8": {"x": [1]}})),
