@@ -14,7 +14,7 @@ from _common import machine
 
 import momos_zoo  # noqa: F401
 from momos_compress import Settings, compress, load_model, open_checkpoint
-from momos_compress.calibration import fit
+from momos_compress.calibration import search
 from momos_compress.networks.accuracy import evaluate
 
 NETWORK = "resnet20_cifar10_jpeg"
@@ -31,7 +31,7 @@ def main() -> None:
     print("| motifs looked at | k | bytes | ratio | relative distortion | top-1 (%) | passes, s |")
     print("|---|---|---|---|---|---|---|")
     for candidates in options.candidates:
-        fit.ALL_MOTIFS, fit.CANDIDATES = (0, candidates) if candidates else (2**62, fit.CANDIDATES)
+        search.ALL_MOTIFS, search.CANDIDATES = (0, candidates) if candidates else (2**62, search.CANDIDATES)
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "x.momos.safetensors"
             settings = Settings(

@@ -20,9 +20,16 @@ from torch.nn import functional
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, load_model, open_checkpoint
-from momos_compress.calibration.fit import Fitter, LayerFit, damped, normalised
-from momos_compress.calibration.importance import weigh
-from momos_compress.calibration.statistics import collect_gradients, collect_moments
+from momos_compress.calibration.alternation import improve
+from momos_compress.calibration.damping import damped
+from momos_compress.calibration.gradients import collect_gradients
+from momos_compress.calibration.importance import row_weights
+from momos_compress.calibration.moments import collect_moments
+from momos_compress.calibration.objective import distortion
+from momos_compress.calibration.sampling import Sampling
+from momos_compress.calibration.search import Rate
+from momos_compress.calibration.state import FitState, LayerState, normalised
+from momos_compress.calibration.statistics import Statistics
 from momos_compress.finetuning.images import ImageKind
 from momos_compress.finetuning.samples import EpochOrder, Samples, loader, open_splits
 from momos_compress.finetuning.start import calibration_of
@@ -115,37 +122,38 @@ class Trial:
             (self.loss(plain, images) / GRADIENT_BATCHES).backward()  # type: ignore[no-untyped-call]
         return {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
 
-    def fitter(self) -> Fitter:
+    def state(self) -> FitState:
         """The layers as they are: the original's weights as targets, the run's mosaic, motifs and scales."""
         network, mosaics = self.network()
         plain = load_model(self.file.path).eval()
         recipe = self.file.recipe
         layers = find_layers(plain, [TensorInfo(name, t.shape, t.dtype) for name, t in recipe.tensors.items()])
         data = calibration_of(self.splits.train, self.kind, SAMPLES, 0)
-        statistics = collect_moments(plain, layers, data.batches(64), SAMPLES, device="cpu", seed=0)
-        statistics.gradients = collect_gradients(plain, layers, data.batches(16, SAMPLES // 2), device="cpu", seed=0)
+        inputs = collect_moments(plain, layers, Sampling(data.batches(64), SAMPLES, device="cpu", seed=0))
+        gradients = collect_gradients(plain, layers, data.batches(16, SAMPLES // 2), device="cpu", seed=0)
         motifs, fits = network.codebook().detach(), []
         for layer in layers:
             codes = round_scales(network.codes[layer.parameter].detach())
             weight = self.dense.read(layer.parameter)
             layout = recipe.tensors[layer.parameter].layout
             targets = normalised(weight, layout, codes, layer.groups, recipe.s)
-            moments = statistics.moments[layer.parameter]
-            statistics.moments[layer.parameter] = damped(moments, recipe.s)[0]
-            fit = LayerFit(layer.parameter, layout, codes, targets, torch.ones(targets.shape[:2]), correlated=True)
+            inputs.moments[layer.parameter] = damped(inputs.moments[layer.parameter], recipe.s)[0]
+            fit = LayerState(layer.parameter, layout, codes, targets, torch.ones(targets.shape[:2]), correlated=True)
             fit.indices = mosaics[layer.parameter].indices.reshape(*targets.shape[:2], -1).int()
             fits.append(fit)
-        weigh(fits, layers, statistics)
-        return Fitter(fits, statistics.moments, motifs, rate_weight=0, motif_bits=0, zero_motif=True, device="cpu")
+        for fit, weights in zip(fits, row_weights(fits, layers, Statistics(inputs, gradients)), strict=True):
+            fit.weights = weights
+        rate = Rate.uniform(len(motifs), 0)
+        return FitState(fits, inputs.moments, motifs, rate, rate_weight=0, zero_motif=True, device="cpu")
 
 
-def natural_steps(fitter: Fitter, gradients: dict[str, torch.Tensor], s: int) -> tuple[list[torch.Tensor], float]:
+def natural_steps(state: FitState, gradients: dict[str, torch.Tensor], s: int) -> tuple[list[torch.Tensor], float]:
     """Each layer's step of its normalised weights against the gradient, and what all steps cost in the fit's metric."""
     steps, cost = [], 0.0
-    for layer in fitter.layers:
+    for layer in state.layers:
         scaled = layer.layout.matrix(gradients[layer.name]) * scale_values(layer.scales)[:, None]
         pull = functional.pad(scaled, (0, -scaled.shape[1] % s)).reshape(layer.targets.shape)
-        moments = fitter.moments[layer.name]
+        moments = state.moments[layer.name]
         factor = torch.linalg.cholesky(moments.double())
         step = -torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2).float()
         step /= layer.weights[:, :, None]
@@ -174,18 +182,18 @@ def main() -> None:
     print(f"as it is: entropy {entropy(mosaics):.3f}, {trial.measure(network.model)}", flush=True)
     trial.train(network)
     print(f"trained on: {trial.measure(network.model)}", flush=True)
-    fitter, gradients = trial.fitter(), trial.gradients()
-    error, s = fitter.distortion(), trial.file.recipe.s
-    steps, cost = natural_steps(fitter, gradients, s)
-    before, motifs = [layer.indices.clone() for layer in fitter.layers], fitter.codebook
+    state, gradients = trial.state(), trial.gradients()
+    error, s = distortion(state), trial.file.recipe.s
+    steps, cost = natural_steps(state, gradients, s)
+    before, motifs = [layer.indices.clone() for layer in state.layers], state.codebook
     for length in options.steps:
-        for layer, step, indices in zip(fitter.layers, steps, before, strict=True):
+        for layer, step, indices in zip(state.layers, steps, before, strict=True):
             layer.indices = indices.clone()
             layer.targets = layer.decoded(motifs) + math.sqrt(length * error / cost) * step
-        fitter.improve(lambda done: None, codebook=False)
+        improve(state, lambda done: None, codebook=False)
         network, mosaics = trial.network()
         moved = 0
-        for layer, indices in zip(fitter.layers, before, strict=True):
+        for layer, indices in zip(state.layers, before, strict=True):
             moved += int((layer.indices != indices).sum())
             mosaics[layer.name].get_buffer("indices").copy_(layer.indices.reshape(-1))
         told = f"step {length:g}: {moved:,} blocks move, entropy {entropy(mosaics):.3f}"

@@ -1,60 +1,87 @@
 """How much an error counts: by row of a weight, and by block."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from momos_compress.calibration.fit import LayerFit
+from momos_compress.calibration.state import LayerState
 from momos_compress.calibration.statistics import Statistics
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.networks.layers import LayerWeight
 
 IMPORTANCE_FLOOR = 1e-3
-"""Of a layer's mean importance: what no gradient reached in calibration may be reached by other inputs."""
+"""Least importance of a row over its layer's mean: what no gradient reached in calibration other inputs may reach."""
 
 
-def weigh(fits: list[LayerFit], layers: list[LayerWeight], statistics: Statistics) -> None:
-    """Importance of a normalised error in each row: its share of the squared gradients times its squared scale."""
+def row_weights(
+    states: Sequence[LayerState], layers: Sequence[LayerWeight], statistics: Statistics
+) -> list[torch.Tensor]:
+    """Importance of a squared error of the normalised weight: share of the squared gradients times squared scale.
+
+    Args:
+        states: Weights to fit; their own ``weights`` do not count.
+        layers: Their layers, in the same order.
+        statistics: Of these layers, the moments damped and padded.
+
+    Returns:
+        (groups, rows) for each weight, whose mean over all rows of all weights is 1. Weights that no gradient reached
+        count as the median one.
+    """
+    found: list[torch.Tensor | None] = []
     typical = []
-    for layer, own in zip(fits, layers, strict=True):
-        gradients = statistics.gradients.get(layer.name)
-        width = layer.targets.shape[2]
+    for state, layer in zip(states, layers, strict=True):
+        gradients = statistics.gradients.get(state.name)
         if gradients is None or not bool(gradients.any()):
-            layer.weights = torch.full(layer.targets.shape[:2], float("nan"))
+            found.append(None)
             continue
-        if own.kind == "embedding":  # a row whose token no input had counts as the mean row
+        if layer.kind == "embedding":  # a row whose token no input had counts as the mean row
             gradients = (gradients + gradients.mean()) / 2
-        groups = layer.targets.shape[0]
-        energy = statistics.energies.get(layer.name, torch.full((groups,), float(width)))
+        groups, _, width = state.targets.shape
+        energy = statistics.inputs.energies.get(state.name, torch.full((groups,), float(width)))
         importance = gradients.reshape(groups, -1) / energy[:, None].clamp(min=1e-30)
         importance = importance.clamp(min=IMPORTANCE_FLOOR * float(importance.mean()))
-        layer.weights = importance * scale_values(layer.scales).reshape(groups, -1).square()
-        typical.append(float((layer.weights * energy[:, None]).mean()) / width)
+        weights = importance * scale_values(state.scales).reshape(groups, -1).square()
+        found.append(weights)
+        typical.append(float((weights * energy[:, None]).mean()) / width)
     middle = float(np.median(typical)) if typical else 1.0
-    for layer in fits:
-        if bool(layer.weights.isnan().any()):
-            scale = 1.0
-            if layer.correlated:
-                scale = float(statistics.moments[layer.name].diagonal(dim1=1, dim2=2).mean())
-            layer.weights = torch.full(layer.targets.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
-    mean = float(torch.cat([layer.weights.reshape(-1) for layer in fits]).mean())
-    for layer in fits:
-        layer.weights = layer.weights / mean
+    filled = [
+        _even(state, statistics, middle) if weights is None or bool(weights.isnan().any()) else weights
+        for state, weights in zip(states, found, strict=True)
+    ]
+    mean = float(torch.cat([weights.reshape(-1) for weights in filled]).mean())
+    return [weights / mean for weights in filled]
 
 
-def block_costs(layer: LayerFit, statistics: Statistics, s: int) -> torch.Tensor:
-    """What an error of one in each value of a block would cost, but for its sign: as many as there are blocks."""
-    power = torch.ones(layer.targets.shape[0], 1, layer.targets.shape[2])
-    if layer.correlated:
-        power = statistics.moments[layer.name].diagonal(dim1=1, dim2=2)[:, None]
+def _even(state: LayerState, statistics: Statistics, middle: float) -> torch.Tensor:
+    """The same weight for each row, so that the layer's errors count ``middle`` a value."""
+    scale = 1.0
+    if state.correlated:
+        scale = float(statistics.inputs.moments[state.name].diagonal(dim1=1, dim2=2).mean())
+    return torch.full(state.targets.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
+
+
+def block_costs(state: LayerState, statistics: Statistics, s: int) -> torch.Tensor:
+    """What an error of one in each value of a block would cost, but for its sign: (groups rows blocks,)."""
+    power = torch.ones(state.targets.shape[0], 1, state.targets.shape[2])
+    if state.correlated:
+        power = statistics.inputs.moments[state.name].diagonal(dim1=1, dim2=2)[:, None]
     power = power.reshape(len(power), 1, -1, s).sum(dim=3)
-    return (layer.weights[:, :, None] * power).reshape(-1)
+    return (state.weights[:, :, None] * power).reshape(-1)
 
 
 def drawn_blocks(costs: torch.Tensor, count: int, seed: int) -> torch.Tensor:
-    """Positions of ``count`` blocks or a few more: half drawn alike, half by their costs (n,), which may repeat.
+    """Draw blocks, half of them alike and half by what errors in them cost.
 
-    Few blocks may cost most, such as the large weights of a strong input, and a draw of all alike can miss them. All
-    blocks are among them where ``count`` is their number.
+    Few blocks may cost most, such as the large weights of a strong input, and a draw of all alike can miss them.
+
+    Args:
+        costs: (n,) of each block.
+        count: Blocks to draw, or a few more; with ``count`` of n or above all blocks are among them.
+        seed: Of the draw.
+
+    Returns:
+        Positions in ascending order, int64; those drawn by cost may repeat.
     """
     rng = np.random.default_rng(seed)
     alike = rng.choice(len(costs), size=-(-count // 2), replace=False) if count < len(costs) else np.arange(len(costs))

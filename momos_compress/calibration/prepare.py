@@ -1,11 +1,10 @@
 """What a calibration runs on: weights that are numbers, and the user's inputs or synthetic ones."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
 from momos_compress.calibration.synthetic import synthetic_images
+from momos_compress.common.progress import Progress
 from momos_compress.data.draws import CalibrationData, count_samples, open_calibration
 from momos_compress.data.registry import preprocessing
 from momos_compress.errors import MomosError
@@ -19,8 +18,6 @@ SYNTHETIC_IMAGES, SYNTHETIC_STEPS, SYNTHETIC_BATCH = 192, 120, 64
 SYNTHETIC_PRODUCTS = 10**13
 """Multiplications that making synthetic inputs may take: large networks get fewer images, and fewer steps."""
 
-Tell = Callable[[str, int, int], None]
-
 
 def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
     """MomosError that names a weight with a NaN or infinity: a network with one computes nothing to calibrate on."""
@@ -32,7 +29,7 @@ def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
 
 
 def calibration_inputs(
-    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Tell, held_out: int = 0
+    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Progress, held_out: int = 0
 ) -> CalibrationData:
     """The inputs that the settings ask for: the user's data, or images that match the batch norms' statistics.
 
@@ -55,7 +52,7 @@ def calibration_inputs(
         )
     if not hasattr(model, "pretrained_cfg"):
         raise MomosError(
-            f"--calibrate synthetic makes images, and {type(model).__name__} is no image network of timm; give data"
+            f"`calibrate='synthetic'` makes images, and {type(model).__name__} is no image network of timm; give data"
         )
     shape = tuple(preprocessing(model)["input_size"])
     wanted = settings.samples or SYNTHETIC_IMAGES

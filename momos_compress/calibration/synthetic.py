@@ -33,8 +33,8 @@ def synthetic_images(
     norms = batch_norms(model)
     if not norms:
         raise MomosError(
-            f"--calibrate synthetic needs batch norms, and {type(model).__name__} has none; give data, or use "
-            "--calibrate none"
+            f"`calibrate='synthetic'` needs batch norms, and {type(model).__name__} has none; give data, or use "
+            "`calibrate='none'`"
         )
     trainable = [parameter.requires_grad for parameter in model.parameters()]
     for parameter in model.parameters():

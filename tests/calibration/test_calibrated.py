@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import memory_checkpoint, minilm_directory
-from PIL import Image
+from calibrated_runs import check_measured, network_checkpoint, run, save_pictures
+from conftest import minilm_directory
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from momos_compress import MomosError, MomosFile, Report, Settings, compress, load_model, open_checkpoint
+from momos_compress import MomosError, MomosFile, Settings, compress, load_model, open_checkpoint
 from momos_compress.calibration import prepare
-from momos_compress.calibration import run as run_module
-from momos_compress.sources.architecture import timm_architecture
+from momos_compress.calibration import start as start_module
 from momos_compress.sources.checkpoint import Checkpoint
 
 WORDS = [f"word{number}" for number in range(28)]
@@ -25,44 +24,6 @@ WORDS = [f"word{number}" for number in range(28)]
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(checkpoint: Checkpoint, path: Path | str = "x.momos.safetensors", **settings: object) -> Report:
-    return compress(checkpoint, Settings(bdm=False, device="cpu", **settings), path)  # type: ignore[arg-type]
-
-
-def check_measured(checkpoint: Checkpoint, report: Report) -> MomosFile:
-    """The file decodes to weights as far from the checkpoint's as the report says."""
-    file = MomosFile(report.output)
-    error = energy = 0.0
-    for name in file.recipe.tensors:
-        weight = checkpoint.read(name).double()
-        assert file.get(name).dtype == checkpoint.read(name).dtype
-        error += float((file.get(name).double() - weight).square().sum())
-        energy += float(weight.square().sum())
-    assert report.relative_distortion == pytest.approx(error / energy, rel=1e-6)
-    assert report.file_bytes == Path(report.output).stat().st_size
-    return file
-
-
-def network_checkpoint(model: nn.Module, **fields: object) -> Checkpoint:
-    """A timm network with its weights in memory."""
-    state = model.state_dict()
-    return memory_checkpoint(
-        state,
-        architecture=timm_architecture(model, {"num_classes": model.num_classes}),
-        parameters=tuple(name for name, _ in model.named_parameters()),
-        buffers=frozenset(name for name, _ in model.named_buffers()),
-        **fields,
-    )
-
-
-def save_pictures(directory: str = "images", count: int = 8) -> str:
-    Path(directory).mkdir()
-    for number in range(count):
-        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(Path(directory, f"{number}.png"))
-    return directory
 
 
 # Images
@@ -174,12 +135,12 @@ def test_a_network_that_fails_on_its_inputs_gives_one_line(monkeypatch: pytest.M
 
 
 def test_damping_beyond_the_usual_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = run_module.damped
+    real = start_module.damped
 
     def more(moments: torch.Tensor, s: int) -> tuple[torch.Tensor, float]:
         return real(moments, s)[0], 0.1
 
-    monkeypatch.setattr(run_module, "damped", more)
+    monkeypatch.setattr(start_module, "damped", more)
     report = run(
         network_checkpoint(depthwise()), calibrate=save_pictures(), samples=2, k=2, include=("classifier.weight",)
     )

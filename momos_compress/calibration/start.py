@@ -1,0 +1,84 @@
+"""Where a fit starts: normalised weights with the importance of their errors, and the first motifs."""
+
+from dataclasses import dataclass
+
+import torch
+
+from momos_compress.calibration.damping import DAMPING, damped
+from momos_compress.calibration.importance import block_costs, drawn_blocks, row_weights
+from momos_compress.calibration.job import Job
+from momos_compress.calibration.search import Rate
+from momos_compress.calibration.state import FitState, LayerState, normalised
+from momos_compress.calibration.statistics import Statistics
+from momos_compress.calibration.survey import Survey
+from momos_compress.fitting.kmeans import default_method, fit
+from momos_compress.mosaic.scales import encode_scales
+
+MOTIF_OVERHEAD_BITS = 4
+"""Bits that a motif takes in the file beside its values, about: its frequency in the entropy coder's model."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The weights to fit.
+
+    Attributes:
+        layers: One for each weight, without a mosaic yet.
+        damping: Share of their mean that was added to second moments, of layers that took more than usual, by name.
+    """
+
+    layers: tuple[LayerState, ...]
+    damping: dict[str, float]
+
+
+def targets_of(job: Job, facts: Survey, statistics: Statistics) -> Targets:
+    """Normalise all weights, and weigh their errors.
+
+    Args:
+        job: The fit.
+        facts: Of its network.
+        statistics: Of the same layers; their moments are damped in place.
+    """
+    states, damping, s = [], {}, job.settings.s
+    moments = statistics.inputs.moments
+    for layer in facts.layers:
+        weight = job.checkpoint.read(layer.parameter)
+        matrix = layer.layout.matrix(weight.float())
+        scales = encode_scales(matrix.square().mean(dim=1).sqrt())
+        targets = normalised(weight, layer.layout, scales, layer.groups, s)
+        correlated = layer.parameter in moments
+        if correlated:
+            moments[layer.parameter], share = damped(moments[layer.parameter], s)
+            if share > DAMPING:
+                damping[layer.parameter] = share
+        even = torch.ones(targets.shape[:2])
+        states.append(LayerState(layer.parameter, layer.layout, scales, targets, even, correlated))
+    for state, weights in zip(states, row_weights(states, facts.layers, statistics), strict=True):
+        state.weights = weights
+    return Targets(tuple(states), damping)
+
+
+def first_state(job: Job, targets: Targets, statistics: Statistics) -> FitState:
+    """The state before the first pass: motifs by k-means over blocks that are drawn, half of them by their cost."""
+    settings, s, k = job.settings, job.settings.s, job.work.k
+    blocks = torch.cat([layer.targets.reshape(-1, s) for layer in targets.layers])
+    costs = torch.cat([block_costs(layer, statistics, s) for layer in targets.layers])
+    blocks = blocks[drawn_blocks(costs, max(job.work.sampled_blocks, k), settings.seed)]
+    job.tell("first motifs", 0, 0)
+    motifs = fit(
+        blocks.numpy(),
+        k,
+        method=default_method(),
+        seed=settings.seed,
+        zero_motif=settings.zero_motif,
+    )
+    value_bits = 8 if settings.codebook_dtype in (None, "int8") else 16
+    return FitState(
+        list(targets.layers),
+        statistics.inputs.moments,
+        torch.from_numpy(motifs).to(job.device),
+        Rate.uniform(len(motifs), value_bits * s + MOTIF_OVERHEAD_BITS),
+        rate_weight=settings.rate_weight if settings.coding != "packed" else 0.0,
+        zero_motif=settings.zero_motif,
+        device=job.device,
+    )

@@ -1,0 +1,43 @@
+"""Matrices by name, kept in a temporary file."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import torch
+
+from momos_compress.tensors.safetensors_writer import tensor_data
+
+
+class MatrixStore:
+    """Named float32 tensors in a temporary file: one at a time is in memory, however many layers there are."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  it lives as long as the store
+        self._places: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._end = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def __setitem__(self, name: str, tensor: torch.Tensor) -> None:
+        shape = tuple(tensor.shape)
+        if name not in self._places or self._places[name][1] != shape:
+            self._places[name] = (self._end, shape)
+            self._end += 4 * tensor.numel()
+        self._file.seek(self._places[name][0])
+        self._file.write(tensor_data(tensor.float()))
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        start, shape = self._places[name]
+        self._file.seek(start)
+        data = bytearray(self._file.read(4 * math.prod(shape)))
+        return torch.frombuffer(data, dtype=torch.float32).reshape(shape)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all tensors, in the order they first came."""
+        return tuple(self._places)
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Add a tensor to the one of that name, or store it where there is none."""
+        self[name] = self[name].to(tensor.device) + tensor if name in self else tensor

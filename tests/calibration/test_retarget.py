@@ -1,0 +1,32 @@
+"""New targets for changed inputs, against least squares."""
+
+import numpy as np
+import pytest
+import torch
+
+from momos_compress.calibration import retarget as retarget_module
+from momos_compress.calibration.retarget import corrected
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_targets_move_towards_what_gives_the_same_outputs_of_new_inputs(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retarget_module, "CORRECTION", share)
+    groups, rows, columns, padded = 2, 5, 6, 8
+    before = torch.randn(groups, 200, columns)
+    now = before + 0.3 * torch.randn(groups, 200, columns)
+    targets = torch.nn.functional.pad(torch.randn(groups, rows, columns), (0, padded - columns))
+    moments = torch.eye(padded).repeat(groups, 1, 1)
+    moments[:, :columns, :columns] = now.transpose(1, 2) @ now
+    kept = targets.clone()
+    found = corrected(targets, moments, (before - now).transpose(1, 2) @ now)
+    assert torch.equal(targets, kept)
+    assert not found[:, :, columns:].any()
+    for g in range(groups):
+        old = targets[g, :, :columns].double().numpy()
+        outputs = before[g].double().numpy() @ old.T
+        best = np.linalg.lstsq(now[g].double().numpy(), outputs, rcond=None)[0].T
+        np.testing.assert_allclose(found[g, :, :columns].numpy(), old + share * (best - old), rtol=1e-4, atol=1e-4)
