@@ -5,37 +5,52 @@ inputs and the training data. Source: bias correction of data-free quantisation 
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from momos_compress.data.batches import Inputs, attention_mask, real_tokens
+from momos_compress.calibration.channels import batch_norms, channel_moments, output_mean, shaped_as_channels
+from momos_compress.data.batches import Inputs, attention_mask
 from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight
 
 VARIANCE_RANGE = (0.1, 10.0)
+"""Least and greatest factor by which a running variance changes."""
 CONSTANT = 1e-12
-"""Variance, in both networks, of a channel that is the same everywhere."""
+"""Variance below which a channel counts as the same everywhere."""
 RUNNING = ("running_mean", "running_var")
+"""A batch norm's statistics."""
 
 
-def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """Batch norms that keep running statistics, by module name."""
-    found = {}
-    for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
-            found[name] = module
-    return found
+@dataclass(frozen=True)
+class _Before:
+    """What the original computes on the batch, of modules that run once.
+
+    Attributes:
+        norms: Mean and variance (channels,) of what enters each batch norm, by module name.
+        means: Mean of each output of each layer with a bias, by module name.
+    """
+
+    norms: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    means: Mapping[str, torch.Tensor]
 
 
 def repairable(
     model: nn.Module, layers: Iterable[LayerWeight], inputs: Inputs, *, fixed: Container[str] = ()
 ) -> set[str]:
-    """Parameters of layers whose mean outputs ``repair`` puts right: with a bias, or right before a batch norm."""
+    """Weights of layers whose outputs' means ``repair`` puts right: with a bias, or right before a batch norm.
+
+    Args:
+        model: The network.
+        layers: Weights and their layers.
+        inputs: A batch that shows which layers lie before batch norms.
+        fixed: Names, in the network, of tensors that may not change.
+    """
     outputs: dict[int, tuple[torch.Tensor, str]] = {}
     found: set[str] = set()
 
@@ -53,15 +68,14 @@ def repairable(
         for layer in layers:
             if layer.module is None or layer.kind == "embedding":
                 continue
-            module = model.get_submodule(layer.module)
-            if isinstance(getattr(module, "bias", None), nn.Parameter):
+            if _has_bias(model, layer.module):
                 if f"{layer.module}.bias" not in fixed:
                     found.add(layer.parameter)
                 continue
+            module = model.get_submodule(layer.module)
             stack.callback(module.register_forward_hook(remember(layer.parameter)).remove)
-        for name, norm in batch_norms(model).items():
-            if not any(f"{name}.{own}" in fixed for own in RUNNING):
-                stack.callback(norm.register_forward_pre_hook(meet).remove)
+        for name in _free_norms(model, fixed):
+            stack.callback(model.get_submodule(name).register_forward_pre_hook(meet).remove)
         with torch.inference_mode():
             forward(model, inputs)
     return found
@@ -75,95 +89,109 @@ def repair(
     *,
     fixed: Container[str] = (),
 ) -> list[str]:
-    """Correct ``compressed`` in place on one batch, layer after layer; returns the names of the tensors changed.
+    """Correct ``compressed`` in place on one batch, layer after layer.
 
     Batch norms: mean and variance of what they give are the original's again. Biases of compressed layers: the
-    difference of the layers' mean outputs is taken off. What runs more than once has no one mean and is left alone, as
-    are tensors named ``fixed``.
+    difference of the layers' mean outputs is taken off. What runs more than once has no one mean and is left alone.
+
+    Args:
+        original: The network before compression.
+        compressed: The same network with other weights.
+        layers: Compressed weights and their layers.
+        batch: What both networks see, on their device.
+        fixed: Names, in the network, of tensors that may not change.
+
+    Returns:
+        Names, in the network, of the tensors that changed.
     """
-    mask = attention_mask(batch)
     wanted = {layer.module for layer in layers if layer.module is not None and layer.kind != "embedding"}
-    norms = {name for name in batch_norms(original) if not any(f"{name}.{own}" in fixed for own in RUNNING)}
-    biased = {
-        name
-        for name in wanted
-        if isinstance(getattr(original.get_submodule(name), "bias", None), nn.Parameter) and f"{name}.bias" not in fixed
-    }
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    biased = {name for name in wanted if _has_bias(original, name) and f"{name}.bias" not in fixed}
+    return _correct(compressed, _observe(original, _free_norms(original, fixed), biased, batch), batch)
+
+
+def _free_norms(model: nn.Module, fixed: Container[str]) -> list[str]:
+    """Batch norms whose statistics may change."""
+    return [name for name in batch_norms(model) if not any(f"{name}.{own}" in fixed for own in RUNNING)]
+
+
+def _has_bias(model: nn.Module, name: str) -> bool:
+    return isinstance(getattr(model.get_submodule(name), "bias", None), nn.Parameter)
+
+
+def _observe(model: nn.Module, norms: Iterable[str], biased: Iterable[str], batch: Inputs) -> _Before:
+    """Run the original, and keep what ``repair`` compares with."""
+    mask = attention_mask(batch)
     runs: Counter[str] = Counter()
+    entering: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    means: dict[str, torch.Tensor] = {}
+
+    def see_norm(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            runs[name] += 1
+            entering[name] = channel_moments(args[0])
+
+        return hook
+
+    def see_output(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, out: Any) -> None:
+            runs[name] += 1
+            means[name] = output_mean(module, out, mask)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for name in norms:
+            stack.callback(model.get_submodule(name).register_forward_pre_hook(see_norm(name)).remove)
+        for name in biased:
+            stack.callback(model.get_submodule(name).register_forward_hook(see_output(name)).remove)
+        forward(model, batch)
+    return _Before(
+        {name: seen for name, seen in entering.items() if runs[name] == 1},
+        {name: seen for name, seen in means.items() if runs[name] == 1},
+    )
+
+
+def _correct(model: nn.Module, before: _Before, batch: Inputs) -> list[str]:
+    """Run the compressed network, and correct each module as it runs; returns the names of the tensors changed."""
+    mask = attention_mask(batch)
     changed: list[str] = []
 
-    def remember(name: str, values: tuple[torch.Tensor, torch.Tensor]) -> None:
-        runs[name] += 1
-        seen[name] = values
-        if runs[name] > 1:
-            del seen[name]
-
-    def remember_norm(name: str) -> Any:
-        return lambda module, args: remember(name, channel_moments(args[0]))
-
-    def remember_output(name: str) -> Any:
-        return lambda module, args, out: remember(name, (output_mean(module, out, mask), torch.empty(0)))
-
-    def correct_norm(name: str) -> Any:
+    def correct_norm(name: str) -> Callable[..., None]:
         def hook(module: _BatchNorm, args: Any) -> None:
-            if name not in seen:
-                return
-            mean, variance = channel_moments(args[0])
-            mean_before, variance_before = seen[name]
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            ratio = ((variance + CONSTANT) / (variance_before + CONSTANT)).clamp(*VARIANCE_RANGE)
-            # (x - mean) / deviation is to be what it was; the mean on these inputs need not be the running one.
-            gap = (mean_before - module.running_mean) * ratio.sqrt()
-            module.running_mean.copy_(mean - gap)
-            module.running_var.copy_(((module.running_var + module.eps) * ratio - module.eps).clamp(min=0))
+            _shift_statistics(module, before.norms[name], channel_moments(args[0]))
             changed.extend(f"{name}.{own}" for own in RUNNING)
 
         return hook
 
-    def correct_output(name: str) -> Any:
+    def correct_output(name: str) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, out: Any) -> Any:
-            if name not in seen:
-                return out
-            shift = seen[name][0] - output_mean(module, out, mask)
+            shift = before.means[name] - output_mean(module, out, mask)
             bias = module.bias
             assert isinstance(bias, torch.Tensor)
             bias += shift.to(bias)
             changed.append(f"{name}.bias")
-            return out + shift.reshape(_along_channels(module, out)).to(out)
+            return out + shift.reshape(shaped_as_channels(module, out)).to(out)
 
         return hook
 
-    for model, on_norm, on_output in (
-        (original, remember_norm, remember_output),
-        (compressed, correct_norm, correct_output),
-    ):
-        with ExitStack() as stack, torch.no_grad():
-            for name in norms:
-                stack.callback(model.get_submodule(name).register_forward_pre_hook(on_norm(name)).remove)
-            for name in biased:
-                stack.callback(model.get_submodule(name).register_forward_hook(on_output(name)).remove)
-            forward(model, batch)
+    with ExitStack() as stack, torch.no_grad():
+        for name in before.norms:
+            stack.callback(model.get_submodule(name).register_forward_pre_hook(correct_norm(name)).remove)
+        for name in before.means:
+            stack.callback(model.get_submodule(name).register_forward_hook(correct_output(name)).remove)
+        forward(model, batch)
     return changed
 
 
-def channel_moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and variance of each channel of (n, channels, ...)."""
-    flat = inputs.transpose(0, 1).reshape(inputs.shape[1], -1)
-    return flat.mean(dim=1), flat.var(dim=1, unbiased=False)
-
-
-def _along_channels(module: nn.Module, out: torch.Tensor) -> tuple[int, ...]:
-    """The shape of one value for each output of the layer, against ``out``."""
-    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
-        return (1, -1, *(1,) * (out.ndim - 2))
-    return (-1,)
-
-
-def output_mean(module: nn.Module, out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Mean of each output of a layer over samples and places."""
-    if isinstance(module, (nn.Conv1d, nn.Conv2d)):
-        return channel_moments(out)[0]
-    out = real_tokens(out, mask)
-    return out.reshape(-1, out.shape[-1]).mean(dim=0)
+def _shift_statistics(
+    norm: _BatchNorm, before: tuple[torch.Tensor, torch.Tensor], now: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """Change running statistics so that the norm gives of inputs of mean and variance ``now`` what it gave before."""
+    (mean_before, variance_before), (mean, variance) = before, now
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    ratio = ((variance + CONSTANT) / (variance_before + CONSTANT)).clamp(*VARIANCE_RANGE)
+    # (x - mean) / deviation is to be what it was; the mean on these inputs need not be the running one.
+    gap = (mean_before - norm.running_mean) * ratio.sqrt()
+    norm.running_mean.copy_(mean - gap)
+    norm.running_var.copy_(((norm.running_var + norm.eps) * ratio - norm.eps).clamp(min=0))

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.calibration.repair import batch_norms, channel_moments
+from momos_compress.calibration.channels import batch_norms, channel_moments
 from momos_compress.errors import MomosError
 from momos_compress.networks.forward import forward
 
 LEARNING_RATE = 0.1
+"""Of Adam on the images' values, at the start of a cosine schedule."""
 VARIATION = 0.05
+"""Weight of the mean difference of neighbouring values beside the mismatch of statistics: images are smooth."""
 
 
 def synthetic_images(
@@ -29,7 +31,24 @@ def synthetic_images(
     device: str,
     progress: Callable[[int], None] = lambda done: None,
 ) -> torch.Tensor:
-    """Images (count, channels, height, width) as the network takes them, that match its batch norms' statistics."""
+    """Images, as the network takes them, that match its batch norms' statistics.
+
+    Args:
+        model: The network, on ``device``; left as it was.
+        shape: (channels, height, width) of one image.
+        count: Images to make.
+        steps: Steps of Adam on each batch.
+        batch: Images that are trained together.
+        seed: Of the noise that images start from.
+        device: Where the network is.
+        progress: Told the steps done since the last call, times images.
+
+    Returns:
+        (count, channels, height, width) float32 on the CPU.
+
+    Raises:
+        MomosError: The network has no batch norms, or fails on the images.
+    """
     norms = batch_norms(model)
     if not norms:
         raise MomosError(
@@ -54,6 +73,7 @@ def synthetic_images(
 def _matched(
     model: nn.Module, images: torch.Tensor, norms: dict[str, Any], steps: int, progress: Callable[[int], None]
 ) -> torch.Tensor:
+    """Train one batch of images in place."""
     images.requires_grad_(True)
     optimiser = torch.optim.Adam([images], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -4,7 +4,7 @@ Images are seen shifted and mixed in pairs, anew at each step, and both networks
 "Knowledge distillation: a good teacher is patient and consistent"): a thousand images are soon learnt by heart.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,14 +15,23 @@ from momos_compress.networks.forward import forward
 from momos_compress.networks.outputs import output_loss, output_weight
 
 LEARNING_RATE = 1e-3
-SHIFT_SHARE = 10
-"""Images are shifted by at most this part of their smaller side."""
+"""Of Adam, at the start of a cosine schedule."""
+LARGEST_SHIFT = 10
+"""The smaller side of an image over the most that images are shifted by."""
 
 
 def varied(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Images (n, channels, height, width), shifted alike, mirrored at the edges; every other time mixed in pairs."""
+    """Images shifted alike, mirrored at the edges, and every other time mixed in pairs.
+
+    Args:
+        images: (n, channels, height, width).
+        generator: Draws the shift, the shares and the pairs; on the CPU.
+
+    Returns:
+        Of the same shape.
+    """
     height, width = images.shape[2:]
-    most = min(height, width) // SHIFT_SHARE
+    most = min(height, width) // LARGEST_SHIFT
     if most:
         down, right = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
         padded = functional.pad(images, (most,) * 4, mode="reflect")
@@ -46,56 +55,92 @@ def tune(
     at_once: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
-    """Train the parameters named ``kept`` of ``compressed`` in place; returns the names of those that changed.
+    """Train parameters of the compressed network in place: Adam with a cosine schedule.
 
-    Adam with a cosine schedule; batch norms keep their running statistics. A loss that is not lower afterwards on the
-    same inputs undoes it all. at_once: samples that a backward pass may hold, for memory's sake; a batch of
-    more goes in pieces whose gradients add up to its own.
+    Batch norms keep their running statistics. A loss that is not lower afterwards on the same inputs undoes it all.
+
+    Args:
+        original: The network whose outputs are matched.
+        compressed: The network that is trained.
+        kept: Names of the parameters that may change; names of none are passed over.
+        batches: Inputs, on the CPU; batches of images vary from step to step.
+        epochs: How often each batch is seen.
+        seed: Of the order of batches, and of how images vary.
+        device: Where both networks are.
+        at_once: Samples that a backward pass may hold, for memory's sake; a batch of more goes in pieces whose
+            gradients add up to its own.
+        progress: Told the samples done since the last call.
+
+    Returns:
+        Names of the parameters that changed, in the order of ``kept``.
     """
     parameters = dict(compressed.named_parameters(remove_duplicate=False))
     chosen = [name for name in kept if name in parameters]
     if not chosen or epochs < 1:
         return []
     before = {name: parameters[name].detach().clone() for name in chosen}
-    for parameter in parameters.values():
-        parameter.requires_grad_(False)
-    unique = {id(parameters[name]): parameters[name].requires_grad_(True) for name in chosen}
+    trained = _only_trainable(parameters, chosen)
     with torch.inference_mode():
         targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
     start = _loss(compressed, batches, targets, device)
     images = all(isinstance(batch, torch.Tensor) and batch.ndim == 4 for batch in batches)
-    optimiser = torch.optim.Adam(unique.values(), lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for i in torch.randperm(len(batches), generator=generator).tolist():
             inputs, target = to_device(batches[i], device), targets[i]
-            if images and isinstance(inputs, torch.Tensor):
-                inputs = varied(inputs, generator)
-                with torch.no_grad():
-                    target = forward(original, inputs)
-            target = target.clone().to(device)
-            whole = output_weight(target, attention_mask(inputs))
+            if images:
+                inputs, target = _varied_pair(original, inputs, generator)
             optimiser.zero_grad()
-            for piece, wanted in zip(split(inputs, at_once), split(target, at_once), strict=True):
-                assert isinstance(wanted, torch.Tensor)
-                mask = attention_mask(piece)
-                loss = output_loss(forward(compressed, piece), wanted, mask) * (output_weight(wanted, mask) / whole)
-                if not loss.requires_grad:  # the outputs depend on none of them
-                    return []
-                loss.backward()  # type: ignore[no-untyped-call]
+            if not _add_gradients(compressed, inputs, target.clone().to(device), at_once):
+                return []
             optimiser.step()
             schedule.step()
             progress(batch_length(batches[i]))
     if not _loss(compressed, batches, targets, device) < start:
-        with torch.no_grad():
-            for name, value in before.items():
-                parameters[name].copy_(value)
+        _restore(parameters, before)
         return []
     return [name for name in chosen if not torch.equal(parameters[name], before[name])]
 
 
+def _only_trainable(parameters: Mapping[str, nn.Parameter], chosen: Iterable[str]) -> list[torch.Tensor]:
+    """Let only the chosen parameters have gradients; gives them, tied ones once."""
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    unique = {id(parameters[name]): parameters[name].requires_grad_(True) for name in chosen}
+    return list(unique.values())
+
+
+def _restore(parameters: Mapping[str, nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+
+
+def _varied_pair(original: nn.Module, images: Inputs, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Varied images, and what the original makes of them."""
+    assert isinstance(images, torch.Tensor)
+    inputs = varied(images, generator)
+    with torch.no_grad():
+        return inputs, forward(original, inputs)
+
+
+def _add_gradients(model: nn.Module, inputs: Inputs, target: torch.Tensor, at_once: int | None) -> bool:
+    """Add the gradients of a batch's loss, piece by piece; False where nothing that is trained has any."""
+    whole = output_weight(target, attention_mask(inputs))
+    for piece, wanted in zip(split(inputs, at_once), split(target, at_once), strict=True):
+        assert isinstance(wanted, torch.Tensor)
+        mask = attention_mask(piece)
+        loss = output_loss(forward(model, piece), wanted, mask) * (output_weight(wanted, mask) / whole)
+        if not loss.requires_grad:
+            return False
+        loss.backward()  # type: ignore[no-untyped-call]
+    return True
+
+
 def _loss(model: nn.Module, batches: Sequence[Inputs], targets: Sequence[torch.Tensor], device: str) -> float:
+    """Sum over all samples of how far the outputs are from their targets."""
     total = 0.0
     with torch.inference_mode():
         for batch, target in zip(batches, targets, strict=True):

@@ -10,19 +10,24 @@ from momos_compress.data.batches import Inputs
 from momos_compress.networks.forward import forward
 
 BATCH_VALUES = 2**25
-"""Values of a layer's inputs held at a time: 128 MiB."""
-
-
+"""Values of one layer's outputs that a forward pass may hold: 128 MiB."""
 TRAINED_VALUES = 2**28
-"""Values of all layers' outputs held for a backward pass: 1 GiB, less where layers work in place."""
+"""Values of all layers' outputs that a backward pass may hold: 1 GiB, or less where layers work in place."""
 
 
 def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) -> int:
-    """How many samples fit ``BATCH_VALUES`` in the network's largest layer; inputs: a few samples.
+    """How many samples a pass may take together, at least 1.
 
-    trained: how many fit ``TRAINED_VALUES`` in all its layers, as a backward pass wants them.
+    Args:
+        model: The network, which is run once.
+        inputs: A few samples, on its device.
+        trained: Whether a backward pass follows, for which every layer's outputs are held: all of them count against
+            ``TRAINED_VALUES`` instead of the largest against ``BATCH_VALUES``.
+
+    Raises:
+        MomosError: The network fails on the inputs.
     """
-    largest, every, length = 1, 0, 1
+    largest, every = 1, 0
 
     def see(module: nn.Module, args: Any, out: Any) -> None:
         nonlocal largest, every
@@ -34,13 +39,20 @@ def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) 
         for module in model.modules():
             stack.callback(module.register_forward_hook(see).remove)
         with torch.inference_mode():
-            out = forward(model, inputs)
-        length = len(out)
+            length = len(forward(model, inputs))
     return max(1, TRAINED_VALUES * length // max(1, every) if trained else BATCH_VALUES * length // largest)
 
 
 def products_of(model: nn.Module, inputs: Inputs) -> int:
-    """Multiplications of the layers of known kinds for one sample; inputs: (1, ...)."""
+    """Multiplications that one sample takes in linear layers and convolutions; other layers count nothing.
+
+    Args:
+        model: The network, which is run once.
+        inputs: One sample, (1, ...), on its device.
+
+    Raises:
+        MomosError: The network fails on the sample.
+    """
     total = 0
 
     def see(module: nn.Module, args: Any, out: Any) -> None:

@@ -5,9 +5,16 @@ from torch.nn import functional
 
 
 def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """How far outputs are from the original's: KL divergence of class scores (n, classes), else relative squared error.
+    """How far outputs are from the original's: KL divergence of class scores, else relative squared error.
 
-    mask: (n, t), which tokens of (n, t, c) count.
+    Args:
+        out: (n, classes) scores before softmax, or outputs of any other shape (n, ...).
+        target: The original's, of the same shape.
+        mask: (n, t), which tokens of outputs (n, t, ...) count; None where all do.
+
+    Returns:
+        A scalar: KL divergence of ``out`` from ``target`` in nats, a mean over samples; or the squared error over the
+        energy of ``target``.
     """
     if out.ndim == 2 and out.shape[1] > 1:
         return functional.kl_div(
@@ -22,7 +29,15 @@ def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | No
 
 
 def output_weight(target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """What ``output_loss`` is a mean over, a scalar: samples, or the energy of the original's outputs."""
+    """What ``output_loss`` is a mean over, by which losses of several batches are weighted.
+
+    Args:
+        target: The original's outputs.
+        mask: (n, t), which tokens of outputs (n, t, ...) count; None where all do.
+
+    Returns:
+        A scalar: the number of samples for class scores (n, classes), else the energy of the outputs.
+    """
     if target.ndim == 2 and target.shape[1] > 1:
         return target.new_tensor(len(target))
     energy = target.square()
@@ -31,6 +46,7 @@ def output_weight(target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tens
 
 
 def _real(out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """The mask in a shape that broadcasts against ``out``; None where it says nothing of it."""
     if mask is None or mask.shape != out.shape[: mask.ndim]:
         return None
     return mask.to(out).reshape(*mask.shape, *(1,) * (out.ndim - mask.ndim))

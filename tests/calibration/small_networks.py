@@ -7,7 +7,7 @@ import torch
 from conftest import memory_checkpoint
 from torch import nn
 
-from momos_compress.calibration.repair import batch_norms
+from momos_compress.calibration.channels import batch_norms
 from momos_compress.data.batches import Inputs
 from momos_compress.networks.layers import LayerWeight, find_layers
 

@@ -9,7 +9,8 @@ from small_networks import coarse, convolutions, outputs_of, trained, weights_of
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from momos_compress.calibration.repair import batch_norms, channel_moments, repair, repairable
+from momos_compress.calibration.channels import batch_norms, channel_moments
+from momos_compress.calibration.repair import repair, repairable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.calibration.repair import batch_norms, channel_moments
+from momos_compress.calibration.channels import batch_norms, channel_moments
 from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.networks.load import model_of
 
