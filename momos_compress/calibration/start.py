@@ -15,7 +15,7 @@ from momos_compress.fitting.kmeans import default_method, fit
 from momos_compress.mosaic.scales import encode_scales
 
 MOTIF_OVERHEAD_BITS = 4
-"""Bits that a motif takes in the file beside its values, about: its frequency in the entropy coder's model."""
+"""Bits that a motif takes in the file beside its values, about: its count of uses, from which indices are coded."""
 
 
 @dataclass(frozen=True)
