@@ -13,9 +13,9 @@ import faiss
 import numpy as np
 from _common import machine, spread
 
-from momos_compress.fitting import kmeans as motifs_module
+from momos_compress.fitting import motifs as motifs_module
 from momos_compress.fitting.nearest import NearestMotif
-from momos_compress.fitting.projection import draw_blocks
+from momos_compress.fitting.sampling import draw_blocks
 from momos_compress.mosaic.blocks import motifs_for_capacity
 from momos_compress.planning.select import select
 from momos_compress.sources.open import open_checkpoint
@@ -63,7 +63,7 @@ def main() -> None:
     for per_motif in (8, 16, 32):
         report(
             f"ours, {per_motif} blocks a motif",
-            lambda sample, seed: motifs_module.fit(sample, k, method="faiss", seed=seed),
+            lambda sample, seed: motifs_module.fit_motifs(sample, k, method="faiss", seed=seed),
             per_motif,
         )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from momos_compress.fitting.nearest import kdtree_search, load_faiss
+from momos_compress.fitting.faiss_library import load_faiss
+from momos_compress.fitting.nearest import kdtree_search
 
 CHUNK = 2**23
 """Costs of (block, motif) pairs that are held at a time: 32 MiB."""

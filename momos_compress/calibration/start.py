@@ -11,7 +11,8 @@ from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState, normalised
 from momos_compress.calibration.statistics import Statistics
 from momos_compress.calibration.survey import Survey
-from momos_compress.fitting.kmeans import default_method, fit
+from momos_compress.fitting.methods import default_method
+from momos_compress.fitting.motifs import fit_motifs
 from momos_compress.mosaic.scales import encode_scales
 
 MOTIF_OVERHEAD_BITS = 4
@@ -65,7 +66,7 @@ def first_state(job: Job, targets: Targets, statistics: Statistics) -> FitState:
     costs = torch.cat([block_costs(layer, statistics, s) for layer in targets.layers])
     blocks = blocks[drawn_blocks(costs, max(job.work.sampled_blocks, k), settings.seed)]
     job.tell("first motifs", 0, 0)
-    motifs = fit(
+    motifs = fit_motifs(
         blocks.numpy(),
         k,
         method=default_method(),

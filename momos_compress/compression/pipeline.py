@@ -15,10 +15,13 @@ from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
-from momos_compress.fitting.kmeans import HESSIAN, backend, fit
-from momos_compress.fitting.nearest import clustering_device
-from momos_compress.fitting.projection import draw_blocks, find_rows, project
+from momos_compress.fitting.faiss_library import backend, clustering_device
+from momos_compress.fitting.methods import METHODS
+from momos_compress.fitting.motifs import fit_motifs
+from momos_compress.fitting.projection import project
 from momos_compress.fitting.rounding import smallest_dtype
+from momos_compress.fitting.row_scales import find_rows
+from momos_compress.fitting.sampling import draw_blocks
 from momos_compress.measures.bdm import bdm_range, sign_bdm
 from momos_compress.measures.ctm import STRING_LENGTH, string_complexities
 from momos_compress.mosaic.mosaic import Mosaic
@@ -210,11 +213,11 @@ def fit_checkpoint(
 ) -> Fitted:
     """Motifs and mosaic of a plan; ``prepared`` where network and calibration inputs are there already."""
     stages = stages or Stages()
-    if work.settings.method != HESSIAN:
+    method = METHODS[str(work.settings.method)]
+    if not method.reads_network:
         mosaic = _fit_and_project(checkpoint, work, spool_directory, stages, tell)
         return Fitted(mosaic, {}, {}, "none: the weights alone", ())
     from momos_compress.calibration.prepare import calibration_inputs, check_weights
-    from momos_compress.calibration.run import fit_calibrated
 
     if prepared is None:
         with stages.stage("load network"):
@@ -222,7 +225,7 @@ def fit_checkpoint(
             model = model_of(checkpoint, device=work.settings.device)
         with stages.stage("inputs"):
             prepared = Prepared(model, calibration_inputs(checkpoint, work, model, tell=tell))
-    fitted = fit_calibrated(
+    fitted = method.load()(
         checkpoint, work, prepared.model, prepared.data, spool_directory=spool_directory, stages=stages, tell=tell
     )
     return Fitted(fitted.mosaic, fitted.replaced, fitted.excepted, prepared.data.description, fitted.warnings)
@@ -231,7 +234,7 @@ def fit_checkpoint(
 def _fit_and_project(
     checkpoint: Checkpoint, work: Plan, spool_directory: Path | None, stages: Stages, tell: Progress
 ) -> Mosaic:
-    settings, chosen, total = work.settings, work.selection.chosen, work.blocks
+    settings, chosen = work.settings, work.selection.chosen
     paper, device = settings.protocol == "paper", clustering_device(settings.device)
     with stages.stage("sample"):
         rows = {} if paper else find_rows(checkpoint, chosen, settings.s)
@@ -242,11 +245,11 @@ def _fit_and_project(
             work.sampled_blocks,
             seed=settings.seed,
             rows=rows,
-            progress=lambda done: tell("sample", done, total),
+            progress=tell,
         )
     with stages.stage("fit"):
         tell("fit", 0, 0)
-        motifs = fit(
+        motifs = fit_motifs(
             blocks,
             work.k,
             method=str(settings.method),
@@ -267,5 +270,5 @@ def _fit_and_project(
             spool_directory=spool_directory,
             energy=energy,
             sampled_blocks=len(blocks),
-            progress=lambda done: tell("assign", done, total),
+            progress=tell,
         )

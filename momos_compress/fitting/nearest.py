@@ -8,54 +8,25 @@ cores over the blocks of a ResNet-50 (``benchmarks/nearest.py``).
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from momos_compress.errors import MomosError
+from momos_compress.fitting.faiss_library import faiss_on_gpu, load_faiss
 
 Ties = Literal["any", "lowest"]
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 """(m, s) blocks, number of neighbours n -> squared distances (m, n), rising, and indices (m, n)."""
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
-FLOAT64_SLACK = 1e-12
+"""Relative rounding of a float32 distance."""
 
+FLOAT64_SLACK = 1e-12
+"""Relative rounding allowed for in a float64 distance."""
 
 GPU_NEIGHBOURS = 2048
 """The most neighbours that FAISS's GPU index finds at a time."""
-
-
-def load_faiss() -> Any | None:
-    """The faiss module, or None where it is not installed or cannot be loaded."""
-    try:
-        import faiss
-    except ImportError:
-        return None
-    return faiss
-
-
-def faiss_problem() -> str | None:
-    """Why FAISS is not used, with the remedy; None where it is there."""
-    try:
-        import faiss  # noqa: F401
-    except ModuleNotFoundError:
-        return "FAISS is not installed (pip install faiss-cpu, or faiss-gpu on Linux): scikit-learn finds the motifs"
-    except ImportError as error:
-        reason = str(error).splitlines()[0]
-        return f"FAISS is installed and cannot be loaded ({reason}): scikit-learn finds the motifs, more slowly"
-    return None
-
-
-def faiss_on_gpu(faiss: Any) -> bool:
-    """Whether this FAISS was built with GPU support and sees one."""
-    return bool(getattr(faiss, "get_num_gpus", lambda: 0)() > 0)
-
-
-def clustering_device(device: str) -> str:
-    """ "cuda" where that is asked for and FAISS sees a GPU, else "cpu": FAISS may be built without what torch has."""
-    faiss = load_faiss()
-    return "cuda" if device == "cuda" and faiss is not None and faiss_on_gpu(faiss) else "cpu"
 
 
 def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss", "kdtree"]:
@@ -101,7 +72,7 @@ def _faiss_search(motifs: np.ndarray, device: str) -> Search:
     index = faiss.IndexFlatL2(motifs.shape[1])
     if device == "cuda":
         if not faiss_on_gpu(faiss):
-            raise MomosError("FAISS sees no GPU; use --device cpu")
+            raise MomosError("FAISS sees no GPU; use `device='cpu'`")
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(np.ascontiguousarray(motifs, dtype=np.float32))
 

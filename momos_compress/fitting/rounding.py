@@ -1,21 +1,20 @@
-"""Which dtype motifs are worth being stored in."""
+"""The smallest dtype that motifs lose little in."""
 
 import numpy as np
 
+from momos_compress.fitting.nearest import NearestMotif
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
 from momos_compress.settings import CodebookDtype
 
 EIGHT_BIT_LOSS = 0.02
-"""int8 is the smallest dtype worth its bytes where rounding motifs adds at most this share to the error."""
-
+"""Share that rounding motifs to int8 may add to the error for int8 to be taken."""
 
 _TRIED = 4096
+"""Blocks that the error is measured on."""
 
 
 def smallest_dtype(motifs: np.ndarray, blocks: np.ndarray) -> CodebookDtype:
-    """int8 where it costs next to nothing on some of these blocks (n, s), else float16."""
-    from momos_compress.fitting.nearest import NearestMotif
-
+    """Choose the dtype of motifs (k, s): int8 where it costs next to nothing on some of blocks (n, s), else float16."""
     some = blocks[:: max(1, len(blocks) // _TRIED)]
     if not len(some):
         return "float16"

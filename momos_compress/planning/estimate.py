@@ -7,8 +7,9 @@ import numpy as np
 
 from momos_compress.coding.packed import index_bits, packed_bytes
 from momos_compress.common.stages import peak_memory_bytes
-from momos_compress.fitting.kmeans import HESSIAN
-from momos_compress.fitting.nearest import NearestMotif, clustering_device
+from momos_compress.fitting.faiss_library import clustering_device
+from momos_compress.fitting.methods import METHODS
+from momos_compress.fitting.nearest import NearestMotif
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
@@ -58,8 +59,9 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
     start = time.perf_counter()
     search(trial)
     per_block = (time.perf_counter() - start) / len(trial) * work.k / len(motifs)
-    searches = work.blocks + (0 if settings.method == "random" else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
-    if settings.method == HESSIAN:
+    method = METHODS[str(settings.method)]
+    searches = work.blocks + (0 if method.draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    if method.reads_network:
         searches += work.blocks * CALIBRATED_PASSES
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28

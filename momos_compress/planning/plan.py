@@ -10,8 +10,9 @@ import torch
 from momos_compress.coding.registry import get_coding
 from momos_compress.common.atomic import check_writable
 from momos_compress.errors import MomosError
-from momos_compress.fitting.kmeans import HESSIAN, default_method, get_fit, sample_size
-from momos_compress.fitting.nearest import faiss_problem
+from momos_compress.fitting.faiss_library import faiss_problem
+from momos_compress.fitting.methods import HESSIAN, METHODS, default_method, get_method
+from momos_compress.fitting.motifs import sample_size
 from momos_compress.mosaic.blocks import (
     check_block_size,
     check_motif_count,
@@ -98,16 +99,15 @@ def _method(settings: Settings) -> tuple[str | None, str | None]:
         raise MomosError(f"--calibrate is empty; give data, {SYNTHETIC} or {NO_CALIBRATION}")
     if settings.protocol == "paper":
         method = "random"
-    if method is not None and method != HESSIAN:
-        get_fit(method)
+    if method is not None and not get_method(method).reads_network:
         if calibrate not in (None, NO_CALIBRATION):
             raise MomosError(f"--calibrate {calibrate} is for --method {HESSIAN}, and {method} looks at weights alone")
         return method, NO_CALIBRATION
     if calibrate == NO_CALIBRATION:
-        if method == HESSIAN:
-            raise MomosError(f"--method {HESSIAN} needs calibration inputs: --calibrate DATA, or synthetic")
+        if method is not None:
+            raise MomosError(f"--method {method} needs calibration inputs: --calibrate DATA, or synthetic")
         return default_method(), calibrate
-    return (HESSIAN if calibrate is not None else method), calibrate
+    return (method or HESSIAN if calibrate is not None else method), calibrate
 
 
 def _calibrated(checkpoint: Checkpoint, settings: Settings) -> Settings:
@@ -124,11 +124,11 @@ def _calibrated(checkpoint: Checkpoint, settings: Settings) -> Settings:
     statistics = any(info.name.endswith("running_var") for info in checkpoint.tensors.infos)
     images = checkpoint.architecture is not None and checkpoint.architecture.library == "timm"
     if trained and statistics and images:
-        return dataclasses.replace(settings, method=HESSIAN, calibrate=SYNTHETIC)
-    if settings.method == HESSIAN:
+        return dataclasses.replace(settings, method=settings.method or HESSIAN, calibrate=SYNTHETIC)
+    if settings.method is not None:
         raise MomosError(
-            f"--method {HESSIAN} needs calibration inputs, and {checkpoint.source} has no trained batch norms to make "
-            "them from; use --calibrate DATA"
+            f"--method {settings.method} needs calibration inputs, and {checkpoint.source} has no trained batch norms "
+            "to make them from; use --calibrate DATA"
         )
     return dataclasses.replace(settings, method=default_method(), calibrate=NO_CALIBRATION)
 
@@ -162,7 +162,7 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
         k = motifs_for_capacity(settings.c or 0, selection.blocks(settings.s))
     check_motif_count(k)
     wanted = max(0, k - settings.zero_motif)
-    sampled = wanted if settings.method == "random" else sample_size(blocks, k)
+    sampled = wanted if METHODS[str(settings.method)].draws else sample_size(blocks, k)
     parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)
     return Plan(settings, selection, parameters, blocks, k, sampled)
 
@@ -173,7 +173,7 @@ def _blocks(selection: Selection, settings: Settings) -> int:
         return selection.blocks(settings.s)
     return sum(
         row_layout(info.shape).count(info.values, settings.s)
-        if settings.method == HESSIAN or fills_rows(info, settings.s)
+        if METHODS[str(settings.method)].reads_network or fills_rows(info, settings.s)
         else count_blocks(info.values, settings.s)
         for info in selection.chosen
     )

@@ -13,7 +13,7 @@ from momos_compress.compression.pipeline import Fitted, Prepared, Progress, comp
 from momos_compress.compression.report import Report
 from momos_compress.data.registry import DATASETS, check_disjoint
 from momos_compress.errors import MomosError
-from momos_compress.fitting.kmeans import HESSIAN
+from momos_compress.fitting.methods import METHODS
 from momos_compress.networks.fidelity import HELD_OUT, Loss, Meter, accuracy_meter, output_meter
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.estimate import bytes_beside
@@ -103,7 +103,7 @@ def compress_within(
         prepared, meter = prepare(checkpoint, work, data, tell)
     most_bytes = budget.most_bytes(checkpoint.source_bytes)
     runs = _Tries(checkpoint, budget, plans, prepared, meter, most_bytes, tell)
-    rated = work.settings.method == HESSIAN and work.settings.coding != "packed"
+    rated = METHODS[str(work.settings.method)].rates and work.settings.coding != "packed"
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
         runs.directory = Path(directory)
         with stages.stage("search"):
@@ -134,7 +134,7 @@ def prepare(
     data: labelled images; without, outputs are compared on calibration samples that are held out.
     """
     settings = work.settings
-    calibrated = settings.method == HESSIAN
+    calibrated = METHODS[str(settings.method)].reads_network
     if not calibrated and data is None:
         return None, None
     model = model_of(checkpoint, device=settings.device)

@@ -21,7 +21,7 @@ from momos_compress.common.version import version
 from momos_compress.compression.pipeline import Prepared, Progress
 from momos_compress.data.registry import check_disjoint
 from momos_compress.errors import MomosError, one_line
-from momos_compress.fitting.kmeans import HESSIAN
+from momos_compress.fitting.methods import METHODS
 from momos_compress.networks.fidelity import Meter
 from momos_compress.planning.plan import Plan, plan, resolve
 from momos_compress.search.budget import prepare, try_settings
@@ -98,7 +98,7 @@ def run_sweep(
     check_disjoint(data, settings.calibrate)
     wanted = combinations(settings, c, s, rate_weights)
     work = _first_plan(checkpoint, settings, wanted)
-    if len(set(rate_weights)) > 1 and work.settings.method != HESSIAN:
+    if len(set(rate_weights)) > 1 and not METHODS[str(work.settings.method)].rates:
         raise MomosError("--rate-weight is for motifs fitted to what layers compute; give --calibrate DATA")
     check_disjoint(data, work.settings.calibrate)
     with _only_here(directory):

@@ -24,7 +24,8 @@ from momos_compress.container.assembly import MosaicIndices, recipe_of, stored_t
 from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of
 from momos_compress.container.recipe_parser import features_of
 from momos_compress.container.writer import write_container
-from momos_compress.fitting.projection import Rows, project
+from momos_compress.fitting.projection import project
+from momos_compress.fitting.row_scales import RowScales
 from momos_compress.mosaic import blocks as blocks_module
 from momos_compress.mosaic.blocks import FLAT, Layout
 from momos_compress.mosaic.mosaic import MosaicBuilder
@@ -58,7 +59,7 @@ def write(
         motifs,
         codebook_dtype=work.settings.codebook_dtype or "float16",
         rows={
-            name: Rows(layout, rms(state[name], layout) if name in scaled else None)
+            name: RowScales(layout, rms(state[name], layout) if name in scaled else None)
             for name, layout in layouts.items()
             if layout != FLAT
         },

@@ -5,7 +5,8 @@ import pytest
 
 from momos_compress import MomosError
 from momos_compress.fitting import nearest as nearest_module
-from momos_compress.fitting.nearest import NearestMotif, choose_search, clustering_device
+from momos_compress.fitting.faiss_library import load_faiss
+from momos_compress.fitting.nearest import NearestMotif, choose_search
 
 
 def oracle(blocks: np.ndarray, motifs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +79,7 @@ def test_the_search_is_chosen_by_measurement(s: int, k: int, ties: str, expected
 
 def fake_faiss(gpus: int, log: list[str]) -> types.SimpleNamespace:
     """FAISS as the GPU build looks from here: the index moves to GPU 0 and searches there."""
-    real = nearest_module.load_faiss()
+    real = load_faiss()
     assert real is not None
 
     def to_gpu(resources: object, gpu: int, index: object) -> object:
@@ -102,14 +103,10 @@ def test_on_a_gpu_the_index_goes_there_whatever_s(monkeypatch: pytest.MonkeyPatc
     assert log == ["resources -> 0"]
 
 
-def test_a_gpu_is_used_only_where_faiss_sees_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for gpus, device in ((0, "cpu"), (2, "cuda")):
-        fake = fake_faiss(gpus, [])
-        with monkeypatch.context() as patch:
-            patch.setattr(nearest_module, "load_faiss", lambda fake=fake: fake)
-            assert clustering_device("cuda") == device
-            assert clustering_device("cpu") == "cpu"
-    with pytest.raises(MomosError, match="FAISS sees no GPU"):
+def test_a_gpu_that_faiss_does_not_see_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_faiss(0, [])
+    monkeypatch.setattr(nearest_module, "load_faiss", lambda: fake)
+    with pytest.raises(MomosError, match="FAISS sees no GPU; use `device='cpu'`"):
         NearestMotif(gaussian(5, 4, 10), device="cuda")
 
 
@@ -133,32 +130,6 @@ def test_many_ties_on_a_gpu_end_on_the_tree(monkeypatch: pytest.MonkeyPatch) -> 
     )
     search = NearestMotif(motifs, device="cuda", ties="lowest")
     assert search(np.zeros((3, 4), np.float32)).tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (ModuleNotFoundError("No module named 'faiss'", name="faiss"), "not installed"),
-        (ImportError("libcublas.so.12: cannot open shared object file"), r"cannot be loaded \(libcublas"),
-    ],
-)
-def test_a_faiss_that_is_missing_or_broken_is_told(
-    error: ImportError, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import builtins
-    import re
-
-    real = builtins.__import__
-
-    def refuse(name: str, *rest: object) -> object:
-        if name == "faiss":
-            raise error
-        return real(name, *rest)  # type: ignore[arg-type]
-
-    assert nearest_module.faiss_problem() is None
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    assert nearest_module.load_faiss() is None
-    assert re.search(message, nearest_module.faiss_problem() or "")
 
 
 @pytest.mark.parametrize("search", ["faiss", "kdtree"])
