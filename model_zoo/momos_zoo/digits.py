@@ -1,7 +1,8 @@
 """The embedded demo: scikit-learn's handwritten digits, and a network that this project trained on them."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -10,7 +11,10 @@ from sklearn.model_selection import train_test_split
 from torch.utils.data import Dataset
 
 SPLIT_SEED = 0
+"""Decides which images are for testing."""
+
 TEST_SHARE = 0.25
+"""Share of the images that is for testing."""
 
 
 class Digits(Dataset[tuple[Image.Image, int]]):
@@ -27,7 +31,7 @@ class Digits(Dataset[tuple[Image.Image, int]]):
         images, targets = (parts[0], parts[2]) if split == "train" else (parts[1], parts[3])
         self.images = np.rint(images * (255 / 16)).astype(np.uint8)
         self.targets = [int(t) for t in targets]
-        self.transform = None  # timm's create_loader sets it
+        self.transform: Callable[[Any], Any] | None = None  # timm's create_loader sets it
 
     def __len__(self) -> int:
         return len(self.targets)

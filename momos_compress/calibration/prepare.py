@@ -6,7 +6,7 @@ from torch import nn
 from momos_compress.calibration.synthetic import synthetic_images
 from momos_compress.common.progress import Progress
 from momos_compress.data.draws import CalibrationData, count_samples, open_calibration
-from momos_compress.data.registry import preprocessing
+from momos_compress.data.preprocessing import preprocessing
 from momos_compress.errors import MomosError
 from momos_compress.mosaic.blocks import check_finite
 from momos_compress.networks.costs import products_of

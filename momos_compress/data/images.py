@@ -1,64 +1,63 @@
 """Calibration inputs of image networks: images, transformed as for evaluation."""
 
-import io
 import math
 import warnings
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import nn
 
-from momos_compress.data.arrow_files import ARROW_SUFFIXES, column_values, image_columns, row_count
+from momos_compress.data.arrow_files import ARROW_SUFFIXES
 from momos_compress.data.dataset_files import data_files
-from momos_compress.data.registry import DATASETS, ImageReader, open_dataset, preprocessing
+from momos_compress.data.image_reader import ImageReader, image_mode
+from momos_compress.data.image_tables import EXPECTED_IMAGES, TableImages, open_table
+from momos_compress.data.preprocessing import preprocessing
+from momos_compress.data.registry import DATASETS, open_dataset
 from momos_compress.errors import MomosError, one_line
 
 KEPT_BYTES = 512 * 2**20
 """Decoded images stay in memory where all of them take less, at a byte a value."""
 
-EXPECTED = (
-    "expected is a folder of images, a tar of one, or a data set with an image column as the datasets library saves it"
-)
 
-
-class ImageSource:
+class ImagePool:
     """Images of a data set by position, in an order that depends on their names alone.
 
-    wanted: how many will be taken at most, which decides whether decoded ones are kept.
+    Attributes:
+        noun: "image".
+        part: What of the data they are: "" for all, or "the training split of ".
     """
 
     noun = "image"
 
-    def __init__(self, data: str, model: nn.Module, wanted: int) -> None:
-        from timm.data import create_transform
-        from torchvision.transforms import Normalize
+    def __init__(
+        self,
+        images: Any,
+        normalise: Any,
+        *,
+        data: str,
+        network: str,
+        shape: tuple[int, ...],
+        order: Sequence[int],
+        kept: bool,
+    ) -> None:
+        """Take images in an order.
 
-        settings = preprocessing(model)
-        self.data, self.network, self.shape = data, type(model).__name__, tuple(settings["input_size"])
-        mean = settings["mean"]
-        if len(mean) not in (1, self.shape[0]):
-            raise MomosError(
-                f"{self.network} takes {list(self.shape)}, and its mean is of {len(mean)} channels; give it a mean and "
-                "std of as many as it takes"
-            )
-        self._images, _ = open_images(data, self.network, self.shape[0])
-        # The last steps, to float and to the network's scale, are left to ``batch``: bytes take a quarter of the room.
-        self._images.transform = create_transform(**settings, normalize=False)
-        self._normalise = Normalize(mean, settings["std"])
-        self._order: Sequence[int] = range(len(self._images))
-        self._table, self.part = None, ""
-        if isinstance(self._images, ImageReader):
-            reader = self._images.reader
-            if isinstance(reader, TableImages):
-                self._table, self.part = reader, reader.part
-            else:  # timm's natural order leaves "01" and "1" as the file system lists them
-                self._order = sorted(self._order, key=lambda index: str(reader.filename(index, absolute=True)))
-        self._keeps = min(wanted, len(self)) * math.prod(self.shape) < KEPT_BYTES
+        Args:
+            images: (pixels uint8, class) items by index.
+            normalise: From pixels in 0..1 to the network's scale.
+            data: What the data are called in messages.
+            network: What the network is called in messages.
+            shape: (channels, height, width) of what the network takes.
+            order: The index of each position.
+            kept: Whether decoded images are held, or decoded anew for each batch.
+        """
+        self._images, self._normalise, self._order, self._kept = images, normalise, order, kept
+        self.data, self.network, self.shape = data, network, shape
+        reader = getattr(images, "reader", None)
+        self._table = reader if isinstance(reader, TableImages) else None
+        self.part = "" if self._table is None else self._table.part
 
     def __len__(self) -> int:
         return len(self._order)
@@ -75,7 +74,7 @@ class ImageSource:
                 yield error
                 continue
             self._check(pixels)
-            yield pixels if self._keeps else index
+            yield pixels if self._kept else index
 
     def batch(self, items: Sequence[Any]) -> torch.Tensor:
         """Items of ``read`` as the network takes them: (n, c, h, w) float32."""
@@ -106,69 +105,76 @@ class ImageSource:
             )
 
 
-class TableImages:
-    """A reader, as timm's are, of the image column of Parquet or Arrow files.
+def open_image_pool(data: str, model: nn.Module, wanted: int) -> ImagePool:
+    """Open the images that a network of timm is calibrated on.
 
-    Rows lie in groups that are read as one, so those of interest are fetched in one pass and held as they are encoded.
+    Args:
+        data: A name of ``DATASETS``, an image folder, a tar of one, or a data set with an image column.
+        model: The network, which says how images are transformed.
+        wanted: How many will be taken at most, which decides whether decoded ones are held.
+
+    Raises:
+        MomosError: There are no images, or the network's mean and shape disagree.
     """
+    from timm.data import create_transform
+    from torchvision.transforms import Normalize
 
-    def __init__(self, files: Sequence[Path], part: str) -> None:
-        self.files, self.part = files, part
-        self._ends = list(accumulate(row_count(file) for file in files))
-        self._encoded: dict[int, bytes | None] = {}
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def fetch(self, indices: Iterable[int]) -> None:
-        """Hold the encoded images of these rows; those held before stay."""
-        missing = sorted(set(indices) - set(self._encoded))
-        for file, start, end in zip(self.files, (0, *self._ends), self._ends, strict=False):
-            rows = [index - start for index in missing if start <= index < end]
-            for row, value in column_values(file, partial(_image_column, file), rows):
-                self._encoded[start + row] = None if value is None else value["bytes"]
-
-    def forget_all_but(self, indices: set[int]) -> None:
-        """Give up the encoded images of all other rows."""
-        self._encoded = {index: encoded for index, encoded in self._encoded.items() if index in indices}
-
-    def filename(self, index: int) -> str:
-        """How an image is called in messages."""
-        number = bisect_right(self._ends, index)
-        return f"{self.files[number].name}, row {index - (0, *self._ends)[number] + 1}"
-
-    def __getitem__(self, index: int) -> tuple[BinaryIO, int]:
-        encoded = self._encoded[index]
-        if not encoded:
-            raise ValueError("the row holds no bytes of an image")
-        return io.BytesIO(encoded), -1
-
-
-def _image_column(file: Path, schema: Any) -> str:
-    columns = image_columns(schema)
-    if not columns:
-        names = one_line(", ".join(schema.names), 120)
-        raise MomosError(f"{file} has no column of images (its columns: {names}); {EXPECTED}")
-    return columns[0]
+    settings = preprocessing(model)
+    network, shape, mean = type(model).__name__, tuple(settings["input_size"]), settings["mean"]
+    if len(mean) not in (1, shape[0]):
+        raise MomosError(
+            f"{network} takes {list(shape)}, and its mean is of {len(mean)} channels; give it a mean and std of as "
+            "many as it takes"
+        )
+    images, _ = open_images(data, network, shape[0])
+    # The last steps, to float and to the network's scale, are left to ``batch``: bytes take a quarter of the room.
+    images.transform = create_transform(**settings, normalize=False)
+    order: Sequence[int] = range(len(images))
+    if isinstance(images, ImageReader) and not isinstance(images.reader, TableImages):
+        # timm's natural order leaves "01" and "1" as the file system lists them.
+        order = sorted(order, key=lambda index: str(images.reader.filename(index, absolute=True)))
+    return ImagePool(
+        images,
+        Normalize(mean, settings["std"]),
+        data=data,
+        network=network,
+        shape=shape,
+        order=order,
+        kept=min(wanted, len(order)) * math.prod(shape) < KEPT_BYTES,
+    )
 
 
 def open_images(data: str, network: str, channels: int) -> tuple[Any, int | None]:
-    """The data set that gives an image by its index, through ``transform``; and its number of classes, if known."""
+    """Open images, labelled or not.
+
+    Args:
+        data: A name of ``DATASETS``, an image folder, a tar of one, or a data set with an image column.
+        network: What the network is called in messages.
+        channels: What images are converted to, 1 (grey) or 3 (RGB).
+
+    Returns:
+        The data set, whose items go through its ``transform``, and its number of classes or None where that is unknown.
+
+    Raises:
+        MomosError: There are no images.
+    """
     from timm.data.readers.img_extensions import get_img_extensions
 
     path = Path(data).expanduser()
     if data not in DATASETS and path.exists():
         tables = data_files(path, ARROW_SUFFIXES)
         if tables.files:
-            reader = TableImages(tables.files, tables.part)
+            reader = open_table(tables.files, tables.part)
             if not len(reader):
-                raise MomosError(f"{data}: holds no rows; {EXPECTED}")
-            return ImageReader(reader, "L" if channels == 1 else "RGB"), None
+                raise MomosError(f"{data}: holds no rows; {EXPECTED_IMAGES}")
+            return ImageReader(reader, image_mode(channels)), None
         if path.is_file() and path.suffix != ".tar":
             raise MomosError(
-                f"{data}: {network} takes images, and this is one {path.suffix or 'plain'} file; {EXPECTED}"
+                f"{data}: {network} takes images, and this is one {path.suffix or 'plain'} file; {EXPECTED_IMAGES}"
             )
         endings = get_img_extensions()
         if path.is_dir() and not any(file.suffix.lower() in endings for file in path.rglob("*")):
-            raise MomosError(f"{data}: holds no images ({', '.join(endings)}), which {network} takes; {EXPECTED}")
+            raise MomosError(
+                f"{data}: holds no images ({', '.join(endings)}), which {network} takes; {EXPECTED_IMAGES}"
+            )
     return open_dataset(data, channels)

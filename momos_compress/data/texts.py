@@ -8,36 +8,45 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files, texts
+from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files
 from momos_compress.data.registry import DATASETS
+from momos_compress.data.text_columns import texts
 from momos_compress.data.tokenizer import REMEDY, load_tokenizer
 from momos_compress.errors import MomosError, one_line
 from momos_compress.sources.architecture import quiet_transformers
 
 MAX_TOKENS = 256
+"""Tokens of a text at most, fewer where the tokenizer or the model takes fewer."""
+
 CHARACTERS_PER_TOKEN = 100
-"""Of a text that is far longer than its tokens may be, only the beginning is given to the tokenizer."""
+"""Characters given to the tokenizer for each token a text may have: of a very long text only the beginning counts."""
 
 
-class TextSource:
+class TextPool:
     """The non-empty texts of a text file or data set by position, as tokens.
 
-    source: where the model came from, for its tokenizer.
+    Attributes:
+        noun: "text".
+        part: What of the data they are: "" for all, or "the training split of ".
+        files: The files that hold them, in order.
     """
 
     noun = "text"
 
-    def __init__(self, data: str, model: nn.Module, source: str | None) -> None:
-        self.data, self.network = data, type(model).__name__
-        found = _text_files(data, self.network)
-        self.part, self.files = found.part, found.files
-        self._count = sum(1 for _ in self._texts())
-        if not self._count:
-            raise MomosError(f"{data}: holds no text; {EXPECTED_TEXTS}")
-        self._tokenizer = load_tokenizer(model, source)
+    def __init__(self, found: DataFiles, count: int, model: nn.Module, tokenizer: Any) -> None:
+        """Take the texts of files.
+
+        Args:
+            found: The files.
+            count: How many texts they hold.
+            model: The language model, which says which tokens it takes and how many.
+            tokenizer: The model's tokenizer.
+        """
+        self.part, self.files, self.network = found.part, found.files, type(model).__name__
+        self._count, self._tokenizer = count, tokenizer
         config: Any = getattr(model, "config", None)
         positions = getattr(config, "max_position_embeddings", None)
-        limits = (MAX_TOKENS, self._tokenizer.model_max_length, positions)
+        limits = (MAX_TOKENS, tokenizer.model_max_length, positions)
         self._max_tokens = min(limit for limit in limits if isinstance(limit, int) and limit > 0)
         embeddings: Any = getattr(model, "get_input_embeddings", lambda: None)()
         self._vocabulary = getattr(embeddings, "num_embeddings", None)
@@ -100,6 +109,24 @@ class TextSource:
                 f"model's; {REMEDY}"
             )
         return tokens
+
+
+def open_text_pool(data: str, model: nn.Module, source: str | None) -> TextPool:
+    """Open the texts that a language model of transformers is calibrated on.
+
+    Args:
+        data: A text file with one sample a line, or a data set directory.
+        model: The language model.
+        source: Where the model came from, for its tokenizer.
+
+    Raises:
+        MomosError: There are no texts, or no tokenizer.
+    """
+    found = _text_files(data, type(model).__name__)
+    count = sum(1 for file in found.files for _ in texts(file))
+    if not count:
+        raise MomosError(f"{data}: holds no text; {EXPECTED_TEXTS}")
+    return TextPool(found, count, model, load_tokenizer(model, source))
 
 
 def _decoder_start(config: Any) -> int | None:

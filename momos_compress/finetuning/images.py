@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
+from momos_compress.data.image_reader import ImageReader
 from momos_compress.data.images import KEPT_BYTES, open_images
-from momos_compress.data.registry import ImageReader, preprocessing
+from momos_compress.data.preprocessing import preprocessing
 from momos_compress.errors import MomosError, one_line
 from momos_compress.finetuning.samples import Place, Samples, seeded
 from momos_compress.finetuning.settings import Augment

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from momos_compress.data.batches import to_device
-from momos_compress.data.dataset_files import labels_of
-from momos_compress.data.texts import TextSource
+from momos_compress.data.text_columns import labels_of
+from momos_compress.data.texts import open_text_pool
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.samples import Place, Samples
 from momos_compress.finetuning.settings import Augment
@@ -26,7 +26,7 @@ class TextKind:
 
     def open(self, data: str) -> Samples:
         """A table of texts with a column "label" or "labels", or a file of texts without."""
-        texts = TextSource(data, self._model, self._source)
+        texts = open_text_pool(data, self._model, self._source)
         labels = labels_of(texts.files)
         if labels is not None and len(labels) != len(texts):
             raise MomosError(f"{data}: {len(labels):,} labels beside {len(texts):,} texts; give each text its label")

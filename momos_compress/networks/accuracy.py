@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.data.registry import open_dataset, preprocessing
+from momos_compress.data.preprocessing import preprocessing
+from momos_compress.data.registry import open_dataset
 from momos_compress.errors import MomosError, one_line
 
 

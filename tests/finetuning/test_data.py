@@ -118,7 +118,7 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
 def test_images_are_scaled_as_for_evaluation(tmp_path: Path) -> None:
     from timm.data import create_transform
 
-    from momos_compress.data.registry import preprocessing
+    from momos_compress.data.preprocessing import preprocessing
 
     model, images = network(), splits(generate(tmp_path / "train", 8)).train
     views = ImageKind(model, "cpu").views(images)
