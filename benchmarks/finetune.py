@@ -32,7 +32,7 @@ import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
 from momos_compress.finetuning.run import Data, finetune
 from momos_compress.finetuning.settings import FinetuneSettings
-from momos_compress.modules.parametrised import MosaicNetwork
+from momos_compress.modules.parametrised import parametrise
 from momos_compress.settings import Coding
 from momos_compress.tensors.records import from_state_dict
 
@@ -159,7 +159,7 @@ def step(options: argparse.Namespace) -> None:
             path = Path(directory) / "x.momos.safetensors"
             checkpoint = open_checkpoint(name, pretrained=False)
             compress(checkpoint, Settings(k=options.k, calibrate="none", bdm=False), path)
-            network = MosaicNetwork(load_model(path), MomosFile(path))
+            network = parametrise(load_model(path), MomosFile(path))
             model = network.model.train()
         times: dict[str, list[float]] = {"dense": [], "mosaic": []}
         for number in range(STEPS + 2):

@@ -33,7 +33,8 @@ from momos_compress.calibration.statistics import Statistics
 from momos_compress.finetuning.images import ImageKind
 from momos_compress.finetuning.samples import EpochOrder, Samples, loader, open_splits
 from momos_compress.finetuning.start import calibration_of
-from momos_compress.modules.parametrised import MosaicNetwork, MosaicWeight
+from momos_compress.modules.mosaic_weight import MosaicWeight
+from momos_compress.modules.parametrised import MosaicNetwork, parametrise
 from momos_compress.mosaic.scales import round_scales, scale_values
 from momos_compress.networks.layers import find_layers
 from momos_compress.networks.load import model_of
@@ -59,7 +60,7 @@ class Trial:
         self.views = self.kind.views(self.splits.train, augment="auto", seed=0)
 
     def network(self) -> tuple[MosaicNetwork, dict[str, MosaicWeight]]:
-        network = MosaicNetwork(load_model(self.file.path), self.file)
+        network = parametrise(load_model(self.file.path), self.file)
         network.model.eval()
         found = {}
         for name in self.file.recipe.tensors:

@@ -75,7 +75,7 @@ def _output_errors(
             seed=seed,
             source=original.source,
             device=place,
-            progress=lambda done, total: progress("tensors alone", done, total),
+            progress=progress,
         )
     warn(inputs.warnings)
     return errors
@@ -129,15 +129,14 @@ def evaluate(
         raise MomosError(f"--batch-size must be at least 1, not {batch_size}")
     place = resolve_device(device)
     network = _open_network(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
-    done = 0
     with StageProgress(quiet=quiet) as progress:
-
-        def seen(images: int, total: int) -> None:
-            nonlocal done
-            progress("images", images - done, total)
-            done = images
-
-        found = measure(network, data, batch_size=batch_size, device=place, progress=seen)
+        found = measure(
+            network,
+            data,
+            batch_size=batch_size,
+            device=place,
+            progress=lambda _, done, total: progress("images", done, total),
+        )
     if json_:
         print_json({"source": model, "data": data, "top1": found.top1, "top5": found.top5, "images": found.images})
     elif not quiet:

@@ -185,14 +185,7 @@ def _ratio_range(checkpoint: Checkpoint, bits_baseline: float) -> tuple[float, f
 
 
 def _accuracy(model: torch.nn.Module, data: str, settings: Settings, stage: str, tell: Progress) -> Accuracy:
-    done = 0
-
-    def seen(images: int, total: int) -> None:
-        nonlocal done
-        tell(stage, images - done, total)
-        done = images
-
-    return evaluate(model, data, device=settings.device, progress=seen)
+    return evaluate(model, data, device=settings.device, progress=lambda _, done, total: tell(stage, done, total))
 
 
 def _counted(tensors: Iterator[torch.Tensor], stage: str, total: int, tell: Progress) -> Iterator[torch.Tensor]:

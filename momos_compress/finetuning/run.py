@@ -30,7 +30,7 @@ from momos_compress.finetuning.topologies import fix
 from momos_compress.measures.bdm import bdm_and_entropy
 from momos_compress.measures.bits import sign_histogram
 from momos_compress.measures.ctm import string_complexities
-from momos_compress.modules.parametrised import MosaicNetwork
+from momos_compress.modules.parametrised import parametrise
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.planning.plan import resolve_device
 from momos_compress.settings import Settings
@@ -176,7 +176,7 @@ class _Run:
 
     def _codebook(self, file: MomosFile) -> tuple[Trainer, Callable[[dict[str, Any]], None]]:
         settings = self.settings
-        network = MosaicNetwork(load_model(file.path, device=self.device), file)
+        network = parametrise(load_model(file.path, device=self.device), file)
         if self.teacher is not None:
             check_alike(self.teacher, network.model)
         network.model.requires_grad_(False)

@@ -1,13 +1,14 @@
 """Accuracy on labelled images, through timm's own data set, transform and loader code."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from momos_compress.common.progress import Progress, silent
 from momos_compress.data.preprocessing import preprocessing
 from momos_compress.data.registry import open_dataset
 from momos_compress.errors import MomosError, one_line
@@ -15,7 +16,13 @@ from momos_compress.errors import MomosError, one_line
 
 @dataclass(frozen=True)
 class Accuracy:
-    """top1 and top5 in per cent over this many images."""
+    """How often a network names the right class.
+
+    Attributes:
+        top1: Per cent of the images whose class has the highest score.
+        top5: Per cent of the images whose class is among the five highest scores.
+        images: Number of images.
+    """
 
     top1: float
     top5: float
@@ -29,11 +36,29 @@ def evaluate(
     batch_size: int = 256,
     device: str = "cpu",
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Accuracy:
-    """Top-1 and top-5 of a timm network on ``data``; progress is told images done and images in all.
+    """Measure the accuracy of an image classifier of timm.
 
-    Raises MomosError where the data's classes are more than the network's, or the network is not timm's.
+    Args:
+        model: The network; it is put in eval mode and onto ``device``.
+        data: A registered data set, a folder of folders named by class, or a tar of one.
+        batch_size: Images of a batch.
+        device: Where the network runs, as torch names it.
+        workers: Processes that decode images; 0 decodes them in this one.
+        progress: Told images done, as stage "accuracy".
+
+    Returns:
+        Top-1 and top-5 accuracy in per cent.
+
+    Raises:
+        MomosError: The network is not timm's, the data have more classes than it has outputs, or an image cannot be
+            read.
+
+    Example:
+        >>> from momos_compress import evaluate, load_model
+        >>> accuracy = evaluate(load_model("resnet50.momos.safetensors"), "imagenet/val")  # doctest: +SKIP
+        >>> print(f"{accuracy.top1:.2f} % of {accuracy.images:,} images")  # doctest: +SKIP
     """
     from timm.data import create_loader
 
@@ -61,8 +86,7 @@ def evaluate(
             top1 += int(hits[:, :1].sum())
             top5 += int(hits.sum())
             seen += len(targets)
-            if progress is not None:
-                progress(seen, len(dataset))
+            progress("accuracy", len(targets), len(dataset))
     return Accuracy(100 * top1 / seen, 100 * top5 / seen, seen)
 
 

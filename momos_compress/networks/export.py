@@ -9,13 +9,30 @@ from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data,
 
 
 def export_dense(source: str | Path, path: Path) -> int:
-    """Decode a compressed file into a plain safetensors file, one tensor at a time; returns its size in bytes.
+    """Decode a compressed file into a plain safetensors file, one tensor at a time.
 
     Tied tensors are written once, under their stored name, as safetensors' own savers do.
+
+    Args:
+        source: A compressed file.
+        path: The file to write.
+
+    Returns:
+        The size of the file written, in bytes.
+
+    Raises:
+        FormatError: The source is damaged.
+        MomosError: The source is the file to write.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from momos_compress.networks.export import export_dense
+        >>> export_dense("resnet50.momos.safetensors", Path("resnet50.safetensors"))  # doctest: +SKIP
+        102469840
     """
     file = MomosFile(source)
     if path.exists() and path.samefile(file.path):
-        raise MomosError(f"the output {str(path)!r} is the input; choose another name with -o")
+        raise MomosError(f"the output {str(path)!r} is the input; choose another `output`")
     names = [name for name in file if name not in file.recipe.aliases]
 
     def stored(name: str) -> StoredTensor:

@@ -10,19 +10,27 @@ from momos_compress.errors import MomosError, one_line
 
 
 def forward(model: nn.Module, inputs: Inputs) -> torch.Tensor:
-    """The network's outputs as one tensor (n, ...); MomosError where it fails."""
+    """Run a network and take its outputs as one tensor (n, ...).
+
+    Raises:
+        MomosError: The network fails, or gives nothing that can stand for its outputs.
+    """
     try:
         out: Any = model(**inputs) if isinstance(inputs, dict) else model(inputs)
     except Exception as error:  # networks raise what they like
         raise MomosError(
             f"{type(model).__name__} fails on a calibration batch ({one_line(error, 160)}); give inputs it takes, or "
-            "--calibrate none"
+            "`calibrate='none'`"
         ) from error
     return output_tensor(out)
 
 
 def output_tensor(out: Any) -> torch.Tensor:
-    """The one tensor that stands for a network's outputs: logits, or the last hidden states."""
+    """Find the one tensor that stands for a network's outputs: logits, or the last hidden states.
+
+    Raises:
+        MomosError: There is none.
+    """
     if isinstance(out, torch.Tensor):
         return out
     for name in ("logits", "last_hidden_state"):
@@ -33,4 +41,4 @@ def output_tensor(out: Any) -> torch.Tensor:
         return output_tensor(out[0])
     if isinstance(out, dict) and out:
         return output_tensor(next(iter(out.values())))
-    raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use --calibrate none")
+    raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use `calibrate='none'`")

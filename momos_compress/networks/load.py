@@ -11,29 +11,54 @@ from momos_compress.sources.checkpoint import Checkpoint
 
 
 def architecture_of(file: MomosFile) -> Architecture | None:
-    """The architecture that a compressed file names, or None."""
+    """The architecture that a compressed file names, or None.
+
+    Raises:
+        MomosError: The file's record of it is malformed.
+    """
     record = file.recipe.extra.get("architecture")
     return None if record is None else Architecture.from_json(record)  # checks that it is an object at all
 
 
 def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:
-    """The network of a compressed file with its decoded weights, in eval mode: timm's or transformers' own class.
+    """Load the network of a compressed file with its decoded weights.
 
-    Raises MomosError where the file names no architecture, or one whose library or registering package is not there.
+    Args:
+        path: A compressed file.
+        device: Where the network goes, as torch names it.
+
+    Returns:
+        The network, in eval mode: timm's or transformers' own class.
+
+    Raises:
+        FormatError: The file is damaged.
+        MomosError: The file names no architecture, or one whose library or registering package is not there.
+
+    Example:
+        >>> from momos_compress import load_model
+        >>> model = load_model("resnet50.momos.safetensors")  # doctest: +SKIP
+        >>> model(torch.zeros(1, 3, 224, 224)).shape  # doctest: +SKIP
+        torch.Size([1, 1000])
     """
     file = MomosFile(path)
     architecture = architecture_of(file)
     if architecture is None:
-        raise MomosError(f"{path} names no architecture; compress with --arch NAME, or read its tensors with load_file")
+        raise MomosError(
+            f"{path} names no architecture; compress with `arch='NAME'`, or read its tensors with load_file"
+        )
     # The file's aliases are tied again by the model itself, so giving both names costs nothing.
     return architecture.with_weights({name: file.get(name) for name in file}).to(device)
 
 
 def model_of(checkpoint: Checkpoint, *, device: str = "cpu") -> nn.Module:
-    """The network of a dense checkpoint with its weights, in eval mode; MomosError where no architecture is known."""
+    """Build the network of a dense checkpoint with its weights, in eval mode.
+
+    Raises:
+        MomosError: No architecture is known.
+    """
     if checkpoint.architecture is None:
         raise MomosError(
-            f"{checkpoint.source} names no architecture, which running it needs; name one with --arch NAME"
+            f"{checkpoint.source} names no architecture, which running it needs; name one with `arch='NAME'`"
         )
     state = {info.name: checkpoint.read(info.name) for info in checkpoint.tensors.infos}
     state |= {name: state[target] for name, target in checkpoint.tensors.aliases.items()}

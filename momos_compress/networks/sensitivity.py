@@ -1,10 +1,11 @@
 """What each compressed tensor alone does to a network's outputs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
+from momos_compress.common.progress import Progress, silent
 from momos_compress.container.reader import MomosFile
 from momos_compress.data.batches import Inputs, attention_mask, batch_length, to_device
 from momos_compress.data.draws import CalibrationData, count_samples, open_calibration
@@ -15,7 +16,10 @@ from momos_compress.networks.layers import own_names
 from momos_compress.networks.outputs import output_loss
 
 SAMPLES = 256
+"""Samples where no number is asked for and the data have as many."""
+
 BATCH = 64
+"""Samples of a batch at most."""
 
 
 def sensitivity(
@@ -27,12 +31,25 @@ def sensitivity(
     seed: int,
     source: str | None = None,
     device: str = "cpu",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[dict[str, float], CalibrationData]:
-    """The output error (``output_loss``) that each tensor of a mosaic makes alone in ``original``; and the inputs used.
+    """Measure the output error that each tensor of a mosaic makes alone.
 
-    data: inputs without labels, as for calibration. samples: None takes 256, or what there is. source: what the network
-    was opened from, for its tokenizer. Raises MomosError where the file is not of this network.
+    Args:
+        file: A compressed file.
+        original: The network that it was made from, on ``device``; it is as before afterwards.
+        data: Inputs without labels: a registered data set, images or texts.
+        samples: How many to run; None takes 256, or what there is.
+        seed: Decides the draw of samples.
+        source: What the network was opened from, for its tokenizer.
+        device: Where the network runs.
+        progress: Told samples done times tensors, as stage "tensors alone".
+
+    Returns:
+        By the file's name of a tensor, ``output_loss`` against the original's outputs; and the inputs used.
+
+    Raises:
+        MomosError: The file is not of this network, or the data do not fit it.
     """
     places = _places(file, original)
     if samples is None:
@@ -64,7 +81,7 @@ def _alone(
     samples: int,
     *,
     device: str,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> dict[str, float]:
     errors = dict.fromkeys(places, 0.0)
     total = samples * len(places)
@@ -81,5 +98,5 @@ def _alone(
                     errors[name] += float(output_loss(forward(original, inputs), target, mask)) * length / samples
                 finally:
                     place.data.copy_(kept)
-                progress(length, total)
+                progress("tensors alone", length, total)
     return errors

@@ -29,7 +29,7 @@ LEAST_DROP = 0.1
 
 @dataclass(frozen=True)
 class Budget:
-    """What is asked for, one of: source over file, bytes of the file, points that may be lost (see ``Loss``)."""
+    """What is asked for, one of: source over file, bytes of the file, points that may be lost (see ``Degradation``)."""
 
     ratio: float | None = None
     file_bytes: int | None = None
@@ -55,7 +55,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Point:
-    """One try. k: motifs asked for. met: whether it is within the budget. drop, error: see ``Loss``."""
+    """One try. k: motifs asked for. met: whether it is within the budget. drop, error: see ``Degradation``."""
 
     s: int
     k: int

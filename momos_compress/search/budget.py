@@ -14,8 +14,9 @@ from momos_compress.compression.report import Report
 from momos_compress.data.registry import DATASETS, check_disjoint
 from momos_compress.errors import MomosError
 from momos_compress.fitting.methods import METHODS
-from momos_compress.networks.fidelity import HELD_OUT, Loss, Meter, accuracy_meter, output_meter
+from momos_compress.networks.fidelity import Degradation
 from momos_compress.networks.load import load_model, model_of
+from momos_compress.networks.meters import HELD_OUT, Meter, accuracy_meter, output_meter
 from momos_compress.planning.estimate import bytes_beside
 from momos_compress.planning.plan import Plan, output_path, plan
 from momos_compress.search.bisection import RATE_WEIGHTS, Budget, Point, Sizes, order, search
@@ -211,7 +212,7 @@ def try_settings(
     prepared: Prepared | None,
     meter: Meter | None,
     tell: Progress,
-) -> tuple[Fitted, Report, Loss]:
+) -> tuple[Fitted, Report, Degradation]:
     """Fit ``settings``, write ``path``, measure what is read back from it and remove it again.
 
     Without a meter the error is that of the weights, squared and over their energy.
@@ -220,7 +221,7 @@ def try_settings(
     fitted = fit_checkpoint(checkpoint, plan(checkpoint, quick), path.parent, prepared=prepared, tell=tell)
     try:
         report = compress(checkpoint, quick, path, progress=tell, fitted=fitted)
-        loss = Loss(error=report.relative_distortion)
+        loss = Degradation(error=report.relative_distortion)
         if meter is not None:
             tell("measure", 0, 0)
             loss = meter(load_model(path, device=report.device))

@@ -22,7 +22,7 @@ from momos_compress.compression.pipeline import Prepared, Progress
 from momos_compress.data.registry import check_disjoint
 from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.methods import METHODS
-from momos_compress.networks.fidelity import Meter
+from momos_compress.networks.meters import Meter
 from momos_compress.planning.plan import Plan, plan, resolve
 from momos_compress.search.budget import prepare, try_settings
 from momos_compress.settings import Settings

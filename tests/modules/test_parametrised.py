@@ -12,7 +12,8 @@ from torch import nn
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
 from momos_compress.finetuning.export import write_tuned
 from momos_compress.finetuning.quantised import FakeQuantised, fake_quantise
-from momos_compress.modules.parametrised import Codebook, MosaicNetwork
+from momos_compress.modules.codebook import Codebook
+from momos_compress.modules.parametrised import MosaicNetwork, parametrise
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES, decode_codebook, quantise_codebook
 from momos_compress.mosaic.scales import scale_values
 from momos_compress.sources.architecture import timm_architecture
@@ -40,7 +41,7 @@ def file(tmp_path: Path) -> MomosFile:
 
 
 def opened(file: MomosFile) -> MosaicNetwork:
-    return MosaicNetwork(load_model(file.path), file)
+    return parametrise(load_model(file.path), file)
 
 
 def weights(model: nn.Module, file: MomosFile) -> dict[str, torch.Tensor]:
@@ -207,9 +208,9 @@ def test_what_was_learnt_is_written_and_nothing_else_changes(file: MomosFile, tm
 
 def test_a_mosaic_of_another_network_is_refused(file: MomosFile) -> None:
     with pytest.raises(MomosError, match=r"its mosaic does not fit .*: it has no|which has no"):
-        MosaicNetwork(timm.create_model("test_efficientnet"), file)
+        parametrise(timm.create_model("test_efficientnet"), file)
     with pytest.raises(MomosError, match=r"head\.weight is \[5, \d+\] there and \[7, \d+\] in the network"):
-        MosaicNetwork(timm.create_model("test_vit", num_classes=7), file)
+        parametrise(timm.create_model("test_vit", num_classes=7), file)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

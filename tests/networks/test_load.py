@@ -96,14 +96,14 @@ def test_export_is_read_by_software_that_knows_no_momos(tmp_path: Path) -> None:
         assert file.metadata()["format"] == "pt"
     # The architecture travels along, so the exported file evaluates as the compressed one does.
     assert open_checkpoint(str(dense)).architecture.name == "digits_resnet8"  # type: ignore[union-attr]
-    with pytest.raises(MomosError, match="is the input"):
+    with pytest.raises(MomosError, match="is the input; choose another `output`"):
         export_dense(path, path)
 
 
 def test_a_file_without_an_architecture_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "m.momos.safetensors"
     compress(memory_checkpoint({"w": torch.randn(20, 20)}), Settings(c=0.1), path)
-    with pytest.raises(MomosError, match="--arch NAME"):
+    with pytest.raises(MomosError, match="compress with `arch='NAME'`"):
         load_model(path)
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from momos_compress import MomosError, MomosFile, Settings, open_checkpoint
 from momos_compress.data.draws import CalibrationData
 from momos_compress.data.registry import same_data
-from momos_compress.networks.fidelity import Loss, Meter, compare_outputs, gives_classes, output_meter
+from momos_compress.networks.fidelity import Degradation, compare_outputs, gives_classes
+from momos_compress.networks.meters import Meter, output_meter
 from momos_compress.search.bisection import MOST_TRIES, RATE_WEIGHTS, TRIES_ALONE, Budget, Point, Sizes, order, search
 from momos_compress.search.bisection import Path as SettingsPath
 from momos_compress.search.budget import compress_within
@@ -159,7 +160,7 @@ def test_agreement_counts_samples_of_the_same_class() -> None:
     assert loss.drop == pytest.approx(50)
     gap = torch.log_softmax(inputs, 1) - torch.log_softmax(Scores(True)(inputs), 1)
     assert loss.error == pytest.approx(float((inputs.softmax(1) * gap).sum(1).mean()), rel=1e-5)
-    assert meter(Scores(False)) == Loss(pytest.approx(0), pytest.approx(0, abs=1e-6))
+    assert meter(Scores(False)) == Degradation(pytest.approx(0), pytest.approx(0, abs=1e-6))
 
 
 class Tokens(nn.Module):
@@ -276,7 +277,7 @@ def test_a_coarse_measure_is_a_warning() -> None:
     from momos_compress.search.budget import _cautions
 
     point = Point(4, 2, 1.0, 100, 2.0, 0.5, None, True, 0.0)
-    meter = Meter("agreement", 1.0, lambda network: Loss())
+    meter = Meter("agreement", 1.0, lambda network: Degradation())
     assert _cautions(Budget(drop=0.5), meter, point, None) == [
         "one sample measured is worth 1.00 points, more than the drop allowed"
     ]
