@@ -17,7 +17,20 @@ from momos_zoo.training_data import TASKS, Images, augment, normalise
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run. data: name of the training data; images: how many of them to train on; checkpoints: how many to keep."""
+    """One run's choices.
+
+    Attributes:
+        task: A name of ``TASKS``.
+        weights: "binary" binarises every convolution and linear layer.
+        seed: Draws the initial weights, the order of the images and their augmentation.
+        data: Name of the training data.
+        epochs: Passes over the training images.
+        images: Images to train on.
+        checkpoints: Checkpoints to keep.
+        batch_size: Images of a step.
+        learning_rate: The highest of the cosine schedule.
+        weight_decay: AdamW's.
+    """
 
     task: str
     weights: Literal["float", "binary"]
@@ -67,7 +80,14 @@ def optimise(
     std: Tensor,
     loss_fn: Callable[[nn.Module, Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Iterator[int]:
-    """Train the model in place; gives the number of steps done after each. MomosError at a loss that is not finite."""
+    """Train the model in place.
+
+    Yields:
+        The number of steps done, after each.
+
+    Raises:
+        MomosError: A loss is not finite.
+    """
     task, generator = TASKS[settings.task], torch.Generator().manual_seed(settings.seed)
     per_epoch = steps_per_epoch(settings)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=settings.learning_rate, weight_decay=settings.weight_decay)

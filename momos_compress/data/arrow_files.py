@@ -10,19 +10,20 @@ from typing import Any
 from momos_compress.errors import MomosError, one_line
 
 ARROW_SUFFIXES = (".parquet", ".arrow")
+"""Names of such files end so."""
 
 Batches = Iterator[tuple[int, Callable[[], Any]]]
-"""Parts of a file: how many rows, and what reads the wanted column of them."""
+"""Parts of a file in order: number of rows, and what reads the wanted column of them."""
 
 
 def row_count(file: Path) -> int:
-    """Rows of a file, without reading its values."""
+    """Count the rows of a file, without reading its values."""
     with _opened(file) as (_, batches):
         return sum(rows for rows, _ in batches(None))
 
 
 def column_names(file: Path) -> list[str]:
-    """The columns of a file."""
+    """Name the columns of a file."""
     with _opened(file) as (schema, _):
         return list(schema.names)
 
@@ -30,10 +31,18 @@ def column_names(file: Path) -> list[str]:
 def column_values(
     file: Path, choose: Callable[[Any], str], rows: Sequence[int] | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """(row, value) of one column, all of it or only ``rows``; parts of the file without such a row are not read.
+    """Read one column, a part of the file at a time.
 
-    rows: in ascending order. choose: from the file's pyarrow schema, the column's name. MomosError where the file is
-    not sound.
+    Args:
+        file: A Parquet or Arrow file.
+        choose: From the file's pyarrow schema, the column's name.
+        rows: Rows to read, in ascending order; parts without such a row are not read. None reads all.
+
+    Yields:
+        (row, value), counted from 0.
+
+    Raises:
+        MomosError: The file is not sound, or pyarrow is not installed.
     """
     with _opened(file) as (schema, batches):
         start = 0
@@ -51,13 +60,13 @@ def _some(column: Any, start: int, rows: Sequence[int]) -> Iterator[Any]:
 
 
 def string_columns(schema: Any) -> list[str]:
-    """The columns of strings."""
+    """Name the columns of strings in a pyarrow schema."""
     types = _pyarrow().types
     return [field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)]
 
 
 def image_columns(schema: Any) -> list[str]:
-    """The columns of images as ``datasets`` stores them: a struct with the encoded file as ``bytes``."""
+    """Name the columns of images as ``datasets`` stores them: a struct with the encoded file as ``bytes``."""
     types = _pyarrow().types
     return [field.name for field in schema if types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0]
 
@@ -72,7 +81,7 @@ def _pyarrow() -> Any:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[tuple[Any, Callable[[str | None], Batches]]]:
-    """The file's schema, and what goes through its parts; what pyarrow raises meanwhile becomes one line."""
+    """Open a file: its schema, and what goes through its parts; what pyarrow raises meanwhile becomes one line."""
     pyarrow = _pyarrow()
     try:
         if file.suffix.lower() == ".parquet":

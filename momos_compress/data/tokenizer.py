@@ -11,8 +11,12 @@ from momos_compress.sources.architecture import load_transformers, quiet_transfo
 from momos_compress.sources.origins import PREFIXES
 from momos_compress.sources.untrusted import no_network
 
-SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+SETTINGS_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Files of a hub repository that say how its tokenizer is built."""
+
 VOCABULARY = "tokenizer.json"
+"""The file that holds a tokenizer whole."""
+
 OLDER_VOCABULARIES = (
     "vocab.txt",
     "vocab.json",
@@ -21,16 +25,23 @@ OLDER_VOCABULARIES = (
     "tokenizer.model",
     "sentencepiece.bpe.model",
 )
-"""What takes the place of tokenizer.json in older repositories, which have no more than two of them."""
+"""Files that take the place of tokenizer.json in older repositories, which have two of them at most."""
 
 REMEDY = "copy tokenizer.json and tokenizer_config.json of the model into one directory with its config.json"
+"""How messages say what to do."""
 
 
 def load_tokenizer(model: nn.Module, source: str | None = None) -> Any:
-    """The tokenizer of a transformers model; no code of a repository is run.
+    """Load the tokenizer of a transformers model; no code of a repository is run.
 
-    source: the directory, weights file or hub id that the model came from; where it has no tokenizer, what the model
-    itself remembers is tried. Raises MomosError where neither has one.
+    Args:
+        model: The model.
+        source: The directory, weights file or hub id that it came from; where that has no tokenizer, what the model
+            itself remembers is tried.
+
+    Raises:
+        MomosError: Neither has a tokenizer, or it cannot be loaded.
+        SourceError: The hub cannot be reached.
     """
     # transformers writes a missing name as "None".
     places = [place for place in (source, getattr(model, "name_or_path", None)) if place and place != "None"]
@@ -60,7 +71,7 @@ def _directory(place: str, network: str) -> Path | None:
 
 
 def _fetched(repo: str) -> Path | None:
-    for name in SETTINGS:
+    for name in SETTINGS_FILES:
         hub.fetch(repo, name)
     path = hub.fetch(repo, VOCABULARY)
     if path is None:

@@ -17,7 +17,7 @@ from momos_compress.fitting.faiss_library import faiss_on_gpu, load_faiss
 
 Ties = Literal["any", "lowest"]
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""(m, s) blocks, number of neighbours n -> squared distances (m, n), rising, and indices (m, n)."""
+"""From blocks (m, s) and a number of neighbours n, the squared distances (m, n), rising, and indices (m, n)."""
 
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 """Relative rounding of a float32 distance."""
@@ -26,11 +26,11 @@ FLOAT64_SLACK = 1e-12
 """Relative rounding allowed for in a float64 distance."""
 
 GPU_NEIGHBOURS = 2048
-"""The most neighbours that FAISS's GPU index finds at a time."""
+"""Neighbours that FAISS's GPU index finds at a time, at most."""
 
 
 def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss", "kdtree"]:
-    """Which search is the faster for k motifs of s values, among those that are installed."""
+    """Choose the faster search for k motifs of s values, among those that are installed."""
     faiss = load_faiss()
     if faiss is None:
         return "kdtree"
@@ -44,7 +44,7 @@ def choose_search(s: int, k: int, *, ties: Ties, device: str) -> Literal["faiss"
 
 
 def kdtree_search(motifs: np.ndarray) -> Search:
-    """Exact search in a kd-tree over motifs (k, s): float64 distances, on all cores."""
+    """Search exactly in a kd-tree over motifs (k, s): float64 distances, on all cores."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(motifs, balanced_tree=False, compact_nodes=False)
@@ -84,10 +84,19 @@ def _faiss_search(motifs: np.ndarray, device: str) -> Search:
 
 
 class NearestMotif:
-    """Finds the nearest of ``motifs`` (k, s) float32 in squared L2 distance.
+    """Finds the nearest of motifs (k, s) float32 in squared L2 distance.
 
-    ties: "lowest" compares distances in float64 and gives the lowest index among equals (the paper's rule, exact for
-    every block); "any" takes the search's own answer, whose distance is the least up to that search's rounding.
+    Attributes:
+        motifs: The distinct motifs, in the order of their first appearance.
+        first: The index of each distinct motif's first appearance.
+        ties: "lowest" compares distances in float64 and gives the lowest index among equals (the paper's rule, exact
+            for every block); "any" takes the search's own answer, whose distance is least up to that search's rounding.
+        kind: The search: "faiss" or "kdtree".
+
+    Example:
+        >>> motifs = np.array([[0, 0], [1, 1]], dtype=np.float32)
+        >>> NearestMotif(motifs)(np.array([[0.9, 0.8]], dtype=np.float32)).tolist()
+        [1]
     """
 
     def __init__(
@@ -107,7 +116,7 @@ class NearestMotif:
             self._slack = (s + 8) * FLOAT32_EPS  # times |x|^2 + |c|^2: over the rounding of |x|^2 + |c|^2 - 2 x.c
 
     def __call__(self, blocks: np.ndarray) -> np.ndarray:
-        """blocks (m, s) float32 -> indices (m,) int32 into ``motifs``."""
+        """Find the nearest motif of each block (m, s) float32: indices (m,) int32 into the motifs given."""
         if self.ties == "any" or len(self.motifs) == 1:
             _, indices = self._search(blocks, 1)
             chosen = indices[:, 0]

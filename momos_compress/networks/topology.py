@@ -9,7 +9,7 @@ from momos_compress.sources.checkpoint import Checkpoint
 
 
 def layer_names(source: Checkpoint | MomosFile) -> list[str]:
-    """The tensors to measure: floating point, two or more dimensions, not empty; no aliases, no known buffers."""
+    """Name the tensors to measure: floating point, two or more dimensions, not empty; no aliases, no known buffers."""
     if isinstance(source, Checkpoint):
         kinds = {i.name: (i.shape, i.dtype) for i in source.tensors.infos if i.name not in source.buffers}
     else:
@@ -21,7 +21,15 @@ def layer_names(source: Checkpoint | MomosFile) -> list[str]:
 
 
 def topology_of_checkpoint(checkpoint: Checkpoint, s: int | None = None) -> Iterator[LayerTopology]:
-    """Measure the layers of a dense checkpoint, one at a time; ``layer_topology`` tells of s and of errors."""
+    """Measure the layers of a dense checkpoint, one at a time.
+
+    Args:
+        checkpoint: Where the layers lie.
+        s: Block size, for the share of all-zero blocks; None leaves that out.
+
+    Raises:
+        MomosError: A layer cannot be measured.
+    """
     for name in layer_names(checkpoint):
         yield layer_topology(checkpoint.read(name), name=name, s=s)
 
@@ -29,8 +37,16 @@ def topology_of_checkpoint(checkpoint: Checkpoint, s: int | None = None) -> Iter
 def topology_of_file(file: MomosFile) -> Iterator[LayerTopology]:
     """Measure the layers of a compressed file, decoded one at a time.
 
-    zero_block_share counts the blocks that the mosaic puts on an all-zero motif; None for a layer stored as it was.
-    Raises FormatError for damaged data, and MomosError as ``layer_topology`` does.
+    Args:
+        file: The file.
+
+    Returns:
+        The layers; ``zero_block_share`` counts the blocks that the mosaic puts on an all-zero motif, and is None for a
+        layer stored as it was.
+
+    Raises:
+        FormatError: The file is damaged.
+        MomosError: A layer cannot be measured.
     """
     zero = (file.codebook == 0).all(dim=1)
     for name in layer_names(file):
