@@ -7,8 +7,8 @@ from torch import nn
 
 from momos_compress.errors import MomosError, SourceError, one_line
 from momos_compress.sources import hub
+from momos_compress.sources.address import PREFIXES
 from momos_compress.sources.architecture import load_transformers, quiet_transformers
-from momos_compress.sources.origins import PREFIXES
 from momos_compress.sources.untrusted import no_network
 
 SETTINGS_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -93,7 +93,7 @@ def fetch(repo: str, filename: str) -> Path | None:
         where = cache or constants.HF_HUB_CACHE
         raise SourceError(
             f"{why} and {name}/{filename} is not in the cache ({where}); {remedy}pass a file with "
-            "--checkpoint FILE, or fill the cache on a machine with a network (HF_HOME names it)"
+            "`checkpoint='FILE'`, or fill the cache on a machine with a network (HF_HOME names it)"
         ) from error
     except errors.GatedRepoError as error:
         raise SourceError(f"{name} is gated: accept its terms on its page and log in with 'hf auth login'") from error

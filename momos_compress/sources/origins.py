@@ -1,5 +1,6 @@
 """Builds Checkpoint records: which stored tensors are parameters, how big the source is, where it came from."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,21 +9,25 @@ from typing import Any
 from torch import nn
 
 from momos_compress.errors import MomosError, SourceError
+from momos_compress.sources.address import Address
 from momos_compress.sources.architecture import Architecture, timm_architecture
 from momos_compress.sources.checkpoint import Checkpoint, describe_files
-from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES
+from momos_compress.sources.registry import weights_suffixes
 from momos_compress.tensors.records import Tensors, from_state_dict
-
-PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
 
 
 def stem(source: str) -> str:
     """The name an output file is called after."""
-    name = source.partition(":")[2] if source.startswith(PREFIXES) else source
-    name = name.rstrip("/").split("/")[-1].partition("@")[0]
-    for suffix in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
+    name = Address.parse(source).last
+    for suffix in weights_suffixes():
         name = name.removesuffix(suffix)
     return name or "model"
+
+
+def content_revision(paths: list[Path]) -> str:
+    """The SHA-256 of a file, or of the names and digests of several."""
+    files = [(record["name"], record["sha256"]) for record in describe_files(paths)]
+    return "sha256:" + (files[0][1] if len(files) == 1 else hashlib.sha256(repr(files).encode()).hexdigest())
 
 
 def file_checkpoint(source: str, tensors: Tensors, files: tuple[Path, ...], origin: Mapping[str, Any]) -> Checkpoint:
@@ -46,6 +51,13 @@ def from_model(
     checkpoint = Checkpoint(source, stem(source), tensors, size, provenance_of(source, files, origin), architecture)
     checkpoint = replace(checkpoint, files=files)
     return name_parameters(checkpoint, model)
+
+
+def random_checkpoint(source: str, architecture: Architecture, seed: int) -> Checkpoint:
+    """Seeded random weights of the library's own initialiser, said so in the provenance."""
+    checkpoint = from_model(source, architecture.build(seed=seed), (), {"id": architecture.name, "seed": seed})
+    provenance = {**checkpoint.provenance, "pretrained": False}
+    return replace(checkpoint, architecture=architecture, provenance=provenance)
 
 
 def attach_architecture(checkpoint: Checkpoint, architecture: Architecture) -> Checkpoint:
@@ -77,7 +89,7 @@ def name_parameters(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
         if found is not None and shapes[found] != tuple(parameter.shape):
             raise SourceError(
                 f"{found} is {shapes[found]} in {checkpoint.source} and {tuple(parameter.shape)} in "
-                f"{type(model).__name__}; name the right architecture with --arch"
+                f"{type(model).__name__}; name the right architecture with `arch`"
             )
         if found is None:
             missing.append(name)
@@ -88,7 +100,7 @@ def name_parameters(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
     if 2 * len(missing) > len(parameters):
         raise SourceError(
             f"{checkpoint.source} holds {len(parameters) - len(missing)} of the {len(parameters)} parameters of "
-            f"{type(model).__name__} (not {missing[0]}); name the right architecture with --arch"
+            f"{type(model).__name__} (not {missing[0]}); name the right architecture with `arch`"
         )
     if missing:
         note = f"{len(missing)} parameters of {type(model).__name__} are not in the weights ({missing[0]}, ...)"

@@ -1,24 +1,56 @@
-"""timm's models: names with and without tag, exported directories, and architectures for bare weights files."""
+"""timm's names, with and without tag, as sources: their published weights."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from momos_compress.errors import MomosError, SourceError, one_line
+from momos_compress.errors import MomosError, SourceError
 from momos_compress.sources import hub
-from momos_compress.sources.architecture import Architecture, timm_architecture
+from momos_compress.sources.address import Address
+from momos_compress.sources.architecture import timm_architecture
 from momos_compress.sources.checkpoint import Checkpoint
-from momos_compress.sources.origins import attach_architecture, file_checkpoint, from_model
+from momos_compress.sources.origins import attach_architecture, file_checkpoint, from_model, random_checkpoint
+from momos_compress.sources.registry import Opening, SourceKind
+from momos_compress.sources.timm_library import build_timm
 from momos_compress.sources.untrusted import check_timm_name
 from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, open_weights
-from momos_compress.tensors.records import Tensors
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
+
+
+class TimmName:
+    """A timm architecture, with or without the tag of its weights."""
+
+    suffixes = ()
+    remote = True
+
+    def claims(self, address: Address) -> bool:
+        """Whether timm has the architecture, whatever the tag."""
+        import timm
+
+        if address.scheme or "/" in address.where:
+            return False
+        return bool(timm.is_model(address.where.partition(".")[0]))
+
+    def open(self, address: Address, opening: Opening) -> Checkpoint:
+        """The published weights, or random ones where that is asked."""
+        return from_timm_name(address.where, pretrained=opening.pretrained, seed=opening.seed)
+
+    def revision(self, address: Address) -> str | None:
+        """The hub's commit, or the address of one of timm's older files."""
+        config = _published(address.where)
+        if config is None:
+            return None
+        return hub.latest_commit(config.hf_hub_id) if config.hf_hub_id else config.url
+
+    def repository(self, address: Address) -> str | None:
+        """The hub's repository, or the address of one of timm's older files."""
+        config = _published(address.where)
+        return None if config is None else config.hf_hub_id or config.url or None
 
 
 def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
@@ -29,8 +61,8 @@ def from_timm_name(name: str, *, pretrained: bool, seed: int) -> Checkpoint:
         return random_checkpoint(name, timm_architecture(_skeleton(name)), seed)
     if config is None or not config.has_weights:
         raise SourceError(
-            f"timm publishes no weights for {name!r}; pass a file with --checkpoint FILE, or take random ones with "
-            "--no-pretrained"
+            f"timm publishes no weights for {name!r}; pass a file with `checkpoint='FILE'`, or take random ones with "
+            "`pretrained=False`"
         )
     if config.hf_hub_id:
         path = hub.fetch_first(config.hf_hub_id, weight_candidates(config.hf_hub_filename))
@@ -68,20 +100,6 @@ def _skeleton(name: str) -> nn.Module:
             return build_timm(name, pretrained=False)
     except SourceError:  # some networks compute with real numbers while they are built
         return build_timm(name, pretrained=False)
-
-
-def timm_revision(name: str) -> str | None:
-    """What the published weights of a timm name are at now: the hub's commit, or the address of an older file."""
-    config = _published(name)
-    if config is None:
-        return None
-    return hub.latest_commit(config.hf_hub_id) if config.hf_hub_id else config.url
-
-
-def timm_repository(name: str) -> str | None:
-    """Where the published weights of a timm name lie: the hub's repository, or the address of an older file."""
-    config = _published(name)
-    return None if config is None else config.hf_hub_id or config.url or None
 
 
 def _published(name: str) -> "PretrainedCfg | None":
@@ -126,69 +144,7 @@ def _download(url: str) -> Path:
     try:
         return Path(_hub.download_cached_file(url, cache_dir=hub.cache_directory()))
     except OSError as error:
-        raise SourceError(f"{url} cannot be fetched ({error}); pass a file with --checkpoint FILE") from error
+        raise SourceError(f"{url} cannot be fetched ({error}); pass a file with `checkpoint='FILE'`") from error
 
 
-def build_timm(name: str, **arguments: Any) -> nn.Module:
-    """timm's create_model in eval mode; its errors become one line."""
-    import timm
-
-    try:
-        with torch.random.fork_rng(devices=[]):
-            model: nn.Module = timm.create_model(name, **arguments)
-    except Exception as error:  # timm raises what a strange config.json leads it to
-        raise SourceError(f"timm cannot build {name}: {one_line(error)}") from error
-    return model.eval()
-
-
-def random_checkpoint(source: str, architecture: Architecture, seed: int) -> Checkpoint:
-    """Random weights, said so in the provenance."""
-    checkpoint = from_model(source, architecture.build(seed=seed), (), {"id": architecture.name, "seed": seed})
-    provenance = {**checkpoint.provenance, "pretrained": False}
-    return replace(checkpoint, architecture=architecture, provenance=provenance)
-
-
-def from_timm_directory(source: str, directory: Path, weights: Path | None, origin: Mapping[str, Any]) -> Checkpoint:
-    """A directory that timm exported: config.json with an architecture, and weights."""
-    model = build_timm(f"local-dir:{directory}", pretrained=True)
-    arguments = hub.read_config(directory / "config.json").get("model_args")
-    return from_model(source, model, (weights,) if weights else (), origin, arguments)
-
-
-def timm_from_tensors(arch: str, tensors: Tensors) -> Architecture:
-    """The timm architecture ``arch`` with the class count and input channels that the weights have.
-
-    mean, std, input_size and crop_pct are taken from the file's safetensors metadata where it has them.
-    """
-    arch = arch.partition(".")[0]
-    check_timm_name(arch)
-    preprocessing = _preprocessing(tensors.metadata)
-    base = timm_architecture(Architecture("timm", arch, {}, preprocessing).skeleton())
-    shapes = {info.name: info.shape for info in tensors.infos}
-    arguments: dict[str, Any] = {}
-    classifier, first_conv = base.preprocessing.get("classifier"), base.preprocessing.get("first_conv")
-    head = shapes.get(f"{classifier}.weight") if isinstance(classifier, str) else None
-    settings = dict(base.preprocessing)
-    if head and head[0] != settings.get("num_classes"):
-        arguments["num_classes"] = settings["num_classes"] = head[0]
-    stem = shapes.get(f"{first_conv}.weight") if isinstance(first_conv, str) else None
-    in_chans = settings.get("input_size", (3,))[0]
-    if stem and len(stem) == 4 and stem[1] != in_chans:
-        arguments["in_chans"] = stem[1]
-        settings["input_size"] = (stem[1], *settings["input_size"][1:])
-    return Architecture("timm", arch, arguments, settings)
-
-
-def _preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    try:
-        for key in ("mean", "std"):
-            if key in metadata:
-                out[key] = tuple(float(part) for part in metadata[key].split(","))
-        if "input_size" in metadata:
-            out["input_size"] = tuple(int(part) for part in metadata["input_size"].split(","))
-        if "crop_pct" in metadata:
-            out["crop_pct"] = float(metadata["crop_pct"])
-    except ValueError as error:
-        raise SourceError(f"the file's metadata for preprocessing are malformed: {error}") from error
-    return out
+KIND: SourceKind = TimmName()

@@ -19,7 +19,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "state_dict_
 
 
 def open_weights(path: Path) -> tuple[Tensors, tuple[Path, ...]]:
-    """Tensors of a weights file or an index of shards, by its name\'s ending; and the files they lie in."""
+    """Tensors of a weights file or an index of shards, by its name's ending; and the files they lie in."""
     if path.name.endswith(".index.json"):
         return open_sharded(path)
     if path.suffix == SAFETENSORS_SUFFIX:
@@ -30,6 +30,16 @@ def open_weights(path: Path) -> tuple[Tensors, tuple[Path, ...]]:
     raise SourceError(
         f"{path}: unknown kind of weights file; known are {suffixes} and an index of shards (*.index.json)"
     )
+
+
+def only_weights(directory: Path) -> Path:
+    """The one weights file of a directory, or its first index of shards; SourceError where it has none, or several."""
+    found = sorted(path for path in directory.iterdir() if path.suffix in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES))
+    indices = sorted(directory.glob("*.index.json"))
+    if len(found) != 1 and not indices:
+        what = "no weights file" if not found else f"{len(found)} weights files and no index"
+        raise SourceError(f"{directory}: {what}; name the file itself")
+    return indices[0] if indices else found[0]
 
 
 def open_file(path: Path) -> SafetensorsFile:

@@ -135,7 +135,7 @@ def test_random_weights_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None
     name = "blocks.0.attn.qkv.weight"
     assert torch.equal(checkpoint.read(name), again.read(name))
     assert not torch.equal(checkpoint.read(name), other.read(name))
-    with pytest.raises(SourceError, match=r"no weights for 'cifar_resnet20'.*--checkpoint FILE.*--no-pretrained"):
+    with pytest.raises(SourceError, match=r"no weights for 'cifar_resnet20'.*`checkpoint='FILE'`.*`pretrained=False`"):
         open_checkpoint("cifar_resnet20")
 
 
@@ -162,7 +162,7 @@ def test_a_checkpoint_for_a_named_architecture_takes_its_own_class_count(tmp_pat
 def test_the_wrong_architecture_is_told_by_the_first_tensor_that_differs(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(timm.create_model("test_resnet").state_dict(), path)
-    with pytest.raises(SourceError, match=r"is \(.*\) in .*--arch"):
+    with pytest.raises(SourceError, match=r"is \(.*\) in .*`arch`"):
         open_checkpoint(str(path), arch="resnet18")
 
 
