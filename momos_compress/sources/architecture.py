@@ -1,7 +1,7 @@
-"""Networks by name: what rebuilds a model from its record, with random weights or with given ones.
+"""Networks by name: a record that rebuilds a network, with random weights or with given ones.
 
-A record may come from an untrusted file. What it may say is checked in ``untrusted``; building it asks no network, and
-takes no more memory than the file's own weights justify; its weights are compared with the file's afterwards.
+A record may come from an untrusted file, so ``untrusted`` checks what it says. Building a network downloads nothing and
+takes no more memory than its weights justify, and its weights are compared with the given ones afterwards.
 """
 
 import contextlib
@@ -23,15 +23,18 @@ from momos_compress.sources.untrusted import (
 )
 
 SPARE_VALUES = 2**22
-"""Values that a network may hold beyond twice those of its weights file: tables that it computes itself."""
+"""Values that a network may hold beyond twice those of its weights: tables that it computes itself."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What rebuilds a network.
+    """The record of a network.
 
-    library: "timm" (``name`` is a registered architecture without tag) or "transformers" (``name`` is a model class and
-    ``arguments`` its configuration). preprocessing: timm's data configuration and classifier names.
+    Attributes:
+        library: "timm" or "transformers".
+        name: timm's registered architecture, without a tag; or transformers' model class.
+        arguments: Arguments of timm's create_model; or the transformers configuration.
+        preprocessing: timm's data configuration and the names of its classifier and first layer.
     """
 
     library: Literal["timm", "transformers"]
@@ -50,7 +53,13 @@ class Architecture:
 
     @classmethod
     def from_json(cls, record: Any) -> "Architecture":
-        """Read a record that may come from an untrusted file: only known keys and harmless arguments are taken."""
+        """Read a record, which may come from an untrusted file.
+
+        Only known keys and harmless arguments are kept.
+
+        Raises:
+            MomosError: The record is malformed, or holds an argument that a file may not set.
+        """
         if not isinstance(record, dict):
             raise MomosError("the architecture record is malformed: not an object")
         library, name = record.get("library"), record.get("name")
@@ -69,7 +78,7 @@ class Architecture:
         return cls(library, name, arguments, sound_preprocessing(preprocessing))
 
     def build(self, *, seed: int) -> nn.Module:
-        """The network with random weights from the library's own initialiser, in eval mode. Seeded."""
+        """The network in eval mode, with seeded random weights of the library's own initialiser."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return self._instantiate().eval()
@@ -83,9 +92,13 @@ class Architecture:
             return self.build(seed=0)
 
     def with_weights(self, state: dict[str, torch.Tensor]) -> nn.Module:
-        """The network holding exactly these tensors, in eval mode; MomosError where they do not fit.
+        """The network in eval mode, holding exactly these tensors; nothing is downloaded.
 
-        Asks no network, and refuses a record whose network is far larger than its weights.
+        Args:
+            state: Tensors by the network's own names; tied ones may be left out.
+
+        Raises:
+            MomosError: They do not fit, or the network is far larger than they are.
         """
         try:
             # Initial weights are drawn and replaced: that must not cost the caller's random state.
@@ -142,7 +155,7 @@ class Architecture:
 
 
 def _check_same(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """What the model holds under a stored name is what was stored: no layer adapted, resampled or left random."""
+    """Raise MomosError where a value is not the one given: a layer was adapted, resampled or left random."""
     for name, own in model.state_dict().items():
         given = state.get(name)
         if given is None:
@@ -195,7 +208,7 @@ def load_transformers() -> Any:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No warnings and no progress bars of transformers: what matters of them, we say."""
+    """Silence transformers' warnings and progress bars; what matters of them is said by errors."""
     logging = load_transformers().utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

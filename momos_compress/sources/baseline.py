@@ -17,7 +17,13 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True)
 class Baseline:
-    """kind: "initialiser" (the library's own), "gaussian" or "shuffled"; ``note`` says in words what was done."""
+    """What the weights are compared with.
+
+    Attributes:
+        kind: "initialiser" (the library's own), "gaussian" or "shuffled".
+        seed: Seed of the random values.
+        note: What was done, in words.
+    """
 
     kind: Literal["initialiser", "gaussian", "shuffled"]
     seed: int
@@ -25,9 +31,10 @@ class Baseline:
 
 
 def measured_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The tensors that BDM runs over, in order: trainable parameters as ``model.parameters()`` has them.
+    """Names of the tensors that BDM runs over, in order.
 
-    Without an architecture: the file's floating-point tensors in its own order, but for names of well-known buffers.
+    The trainable parameters in the order of ``model.parameters()``. Where no architecture is known, the file's
+    floating-point tensors in its own order, without those named like well-known buffers.
     """
     if checkpoint.parameters is not None:
         return checkpoint.parameters
@@ -39,9 +46,10 @@ def measured_names(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def choose_baseline(checkpoint: Checkpoint, *, seed: int) -> Baseline:
-    """The library's initialiser where the architecture is known and its parameters match the file's.
+    """The baseline of fresh random weights for a checkpoint.
 
-    Weights that are random themselves are compared with the next seed, not with themselves.
+    The library's initialiser where the architecture is known and the file holds all its parameters; else a Gaussian.
+    Weights that are random themselves get the next seed, so that they are not compared with themselves.
     """
     if not checkpoint.provenance.get("pretrained", True):
         seed += 1
@@ -54,7 +62,7 @@ def choose_baseline(checkpoint: Checkpoint, *, seed: int) -> Baseline:
 
 
 def shuffled_baseline(seed: int) -> Baseline:
-    """The checkpoint's own values in random order within each tensor: what differs from it is order alone."""
+    """The baseline that keeps each tensor's values and shuffles their order."""
     return Baseline("shuffled", seed, f"the same values in random order within each tensor, seed {seed}")
 
 

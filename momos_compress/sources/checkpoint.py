@@ -1,7 +1,4 @@
-"""A checkpoint: a lazily read sequence of named tensors, with where they came from.
-
-Nothing here knows of hubs or architectures' libraries: ``sources`` finds files and builds these records.
-"""
+"""A checkpoint: named tensors that are read one at a time, with where they came from."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,9 +16,18 @@ from momos_compress.tensors.records import Tensors
 class Checkpoint:
     """Weights to work on.
 
-    parameters: names of the trainable parameters in ``model.parameters()`` order; None where no architecture is known.
-    buffers: names that the architecture holds as buffers.
-    source_bytes: size of the files the weights came from (or of the tensors, where there is no file).
+    Attributes:
+        source: What the user named.
+        name: What an output file is called after.
+        tensors: The tensors, read one at a time.
+        source_bytes: Size of the files they came from; of the tensors, where there is no file.
+        provenance: Where they came from, ready for JSON.
+        architecture: The network that they belong to; None where unknown.
+        parameters: Names of the trainable parameters in the order of ``model.parameters()``; None where the
+            architecture is unknown or the weights lack some.
+        buffers: Names of the tensors that the architecture holds as buffers.
+        files: The files they came from.
+        warnings: What the user should be told, a line each.
     """
 
     source: str

@@ -6,7 +6,7 @@ from momos_compress.tensors.records import TensorInfo, Tensors
 
 
 def checkpoint_of(file: MomosFile) -> Checkpoint:
-    """A compressed file as a checkpoint: what it decodes to."""
+    """The tensors that a compressed file decodes to, as a checkpoint without an architecture."""
     names = [name for name in file if name not in file.recipe.aliases]
     infos = []
     for name in names:

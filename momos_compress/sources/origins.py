@@ -70,7 +70,11 @@ def attach_architecture(checkpoint: Checkpoint, architecture: Architecture) -> C
 
 
 def name_parameters(checkpoint: Checkpoint, model: nn.Module) -> Checkpoint:
-    """Note which stored tensors are the model's trainable parameters, in its order, and which are buffers."""
+    """The checkpoint with its parameters named in the model's order, and its buffers.
+
+    Raises:
+        SourceError: A parameter has another shape, or more than half of them are missing.
+    """
     shapes = {info.name: info.shape for info in checkpoint.tensors.infos}
     prefix = getattr(model, "base_model_prefix", "")
 

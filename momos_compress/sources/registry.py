@@ -120,6 +120,7 @@ KINDS: dict[str, SourceKind | str] = {
     "timm": "momos_compress.sources.timm:KIND",
     "file": "momos_compress.sources.files:KIND",
     "directory": "momos_compress.sources.directories:KIND",
+    "gguf": "momos_compress.sources.gguf:KIND",
     "named": "momos_compress.sources.named:KIND",
 }
 """Kinds of sources from the most general to the most special: the last row is asked first."""

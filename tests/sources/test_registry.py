@@ -32,7 +32,7 @@ WEIGHTS = {"w": torch.arange(12.0).reshape(3, 4)}
 
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory each test runs in: a weights file, and a directory with one."""
+    """The directory each test runs in: weights files, and a directory with one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d").mkdir()
     for name in ("w.safetensors", "d/w.safetensors"):
@@ -46,6 +46,7 @@ EXAMPLES = {
     "timm": "test_vit",
     "file": "w.safetensors",
     "directory": "d",
+    "gguf": "m.gguf",
     "named": "digits",
 }
 """A text that each kind claims; a new row needs one here."""
@@ -53,6 +54,10 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_of_source_keeps_its_contract(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "gguf":
+        from test_gguf import TYPE, network, write
+
+        write(Path(EXAMPLES[name]), network("llama", tied=True), TYPE.Q8_0)
     monkeypatch.setattr(hub, "latest_commit", lambda repo: f"commit of {repo}")
     text = EXAMPLES[name]
     source, kind = parse(text), dict(zip(KINDS, rows(KINDS), strict=True))[name]
