@@ -1,4 +1,8 @@
-"""The errors a user can cause. Each message is one line that names the thing and the remedy."""
+"""The errors a user can cause. Each message is one line that names the thing and the remedy.
+
+A message writes a setting in backticks, in Python's own form: "raise `s`", "use `calibrate='none'`". The command line
+shows such a setting as its option.
+"""
 
 
 def one_line(text: object, limit: int = 300) -> str:
@@ -9,7 +13,15 @@ def one_line(text: object, limit: int = 300) -> str:
 
 
 class MomosError(Exception):
-    """Bad input or an impossible request."""
+    """Bad input or an impossible request.
+
+    Attributes:
+        setting: Name of the setting that cannot be as it is, where it is a single one.
+    """
+
+    def __init__(self, *message: object, setting: str | None = None) -> None:
+        super().__init__(*message)
+        self.setting = setting
 
 
 class FormatError(MomosError):

@@ -9,7 +9,6 @@ from momos_cli.compress import compress
 from momos_cli.exits import guarded
 from momos_cli.files import evaluate, export, inspect
 from momos_cli.finetune import finetune
-from momos_cli.options import COMMANDS
 from momos_cli.report import report
 from momos_cli.reproduce import reproduce
 from momos_cli.study import study
@@ -30,7 +29,6 @@ app.register_install_completion_command()
 app.default(compress)
 for command in (compress, inspect, evaluate, export, finetune, reproduce, sweep, study, report, trace, topology):
     app.command(command)
-COMMANDS[:] = [name for name in app if not name.startswith("-")]
 
 
 def main() -> None:

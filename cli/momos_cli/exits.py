@@ -1,16 +1,21 @@
-"""How a command ends: a mistake in one line, an interrupt with its own exit code, nothing half-written."""
+"""How a command ends: a mistake in one line, an interrupt with its own exit code, nothing half-written.
+
+The library's messages name settings in Python's form; here they become the options that the user typed.
+"""
 
 import contextlib
+import functools
 import os
+import re
+import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-from momos_cli.options import COMMANDS
 from momos_compress.errors import MomosError
 
 FAILED = 1
@@ -19,6 +24,61 @@ MISTAKE = 2
 """Exit code for anything the user can mend."""
 MISSED = 3
 """Exit code where a file was written that misses its target."""
+
+
+SETTING = re.compile(r"`([a-z]\w*)(?:=('[^'`]*'|[^`'\s]+))?`")
+"""A setting in a message of the library: `rate_weight`, `calibrate='none'`, `pretrained=False`, `checkpoint=FILE`."""
+
+
+@functools.cache
+def commands() -> tuple[str, ...]:
+    """Names of the commands."""
+    from momos_cli.app import app
+
+    return tuple(name for name in app if not name.startswith("-"))
+
+
+@functools.cache
+def options() -> frozenset[str]:
+    """Every option of every command as it is typed, such as --c and --no-bdm."""
+    from momos_cli.app import app
+
+    arguments = (each for name in commands() for each in app[name].assemble_argument_collection())
+    return frozenset(name for each in arguments for name in (*each.names, *each.negatives) if name.startswith("-"))
+
+
+def option(name: str) -> str:
+    """How a setting is typed: --rate-weight for rate_weight."""
+    return f"--{name.replace('_', '-')}"
+
+
+def with_options(text: str, known: Callable[[str], bool] | None = None) -> str:
+    """Replace the settings in a text of the library by the options of the command line.
+
+    Args:
+        text: Names settings in backticks, `name` or `name=value`; other backticks stay as they are.
+        known: Whether there is such an option; by default, whether a command has it.
+    """
+    is_known = known or (lambda flag: flag in options())
+
+    def replaced(match: "re.Match[str]") -> str:
+        name, value = match[1], match[2]
+        if value == "False":
+            flag = f"--no-{option(name)[2:]}"
+            return flag if is_known(flag) else match[0]
+        if not is_known(option(name)):
+            return match[0]
+        if value in (None, "True"):
+            return option(name)
+        return f"{option(name)} {shlex.quote(value.strip(chr(39)))}"
+
+    return SETTING.sub(replaced, text)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Each warning as a line on standard error."""
+    for warning in warnings:
+        print(f"warning: {with_options(warning)}", file=sys.stderr)
 
 
 def fail(message: str) -> NoReturn:
@@ -67,7 +127,7 @@ def _run(command: Callable[[], object]) -> None:
     except CycloptsError as error:
         fail(str(error))
     except MomosError as error:
-        fail(str(error))
+        fail(with_options(str(error)))
     except MemoryError:
         fail("out of memory; raise --s, lower --c, or run on a larger machine")
     except BrokenPipeError:
@@ -88,4 +148,4 @@ def _misspelt(word: str) -> str | None:
     """What to say of a first word that is neither a command nor a model."""
     from momos_compress.sources.open import is_unknown_name, unknown_source
 
-    return unknown_source(word, commands=COMMANDS) if is_unknown_name(word) else None
+    return unknown_source(word, commands=commands()) if is_unknown_name(word) else None

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Output, Quiet, Where, Whole, open_model, own_data, print_json, warn
+from momos_cli.exits import warn
+from momos_cli.options import FileOrModel, Json, Origin, Quiet, Whole, open_model, output_option, own_data, print_json
+from momos_cli.records import Fields, Given, from_records
 from momos_compress.errors import MomosError
-from momos_compress.settings import Device, Settings
+from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
 
     from momos_compress.container.reader import MomosFile
 
-DEFAULTS = Settings()
 
-
+@from_records
 def inspect(
     file: Annotated[str, Parameter(help="A compressed file.")],
     /,
@@ -28,10 +29,14 @@ def inspect(
         str | None,
         Parameter(name=["--data", "--calibrate"], help="Inputs for --against, without labels; as for calibration."),
     ] = None,
-    samples: Annotated[int | None, Whole, Parameter(help="How many of them. Default 256, or all there are.")] = None,
-    arch: Annotated[str | None, Parameter(help="timm architecture of --against, where it is a bare file.")] = None,
-    seed: Annotated[int, Whole] = DEFAULTS.seed,
-    device: Where = DEFAULTS.device,
+    settings: Annotated[
+        Given[Settings],
+        Fields(only=("samples", "seed", "device"), help={"samples": "Inputs taken. Default 256, or all there are."}),
+    ],
+    origin: Annotated[
+        Given[Origin],
+        Fields(only=("arch",), help={"arch": "timm architecture of --against, where it is a bare file."}),
+    ],
     json_: Json = False,
 ) -> None:
     """Show what a compressed file holds, tensor by tensor, and what share of bytes and error each has."""
@@ -42,37 +47,34 @@ def inspect(
 
     if (against is None) != (data is None):
         raise MomosError("--against MODEL and --data DATA go together: the original runs on the data")
-    if against is None and (samples is not None or arch is not None):
+    if against is None and ("samples" in settings or "arch" in origin):
         raise MomosError("--samples and --arch go with --against MODEL")
+    made = settings.made()
     opened = MomosFile(file)
     errors = None
     if against is not None and data is not None:
-        errors = _output_errors(opened, against, data, samples=samples, arch=arch, seed=seed, device=device)
+        errors = _output_errors(opened, against, data, made, origin.made())
     if json_:
         print_json(describe(opened, errors))
     else:
         show_file(opened, architecture_of(opened), tensor_rows(opened, errors))
 
 
-def _output_errors(
-    file: "MomosFile", against: str, data: str, *, samples: int | None, arch: str | None, seed: int, device: Device
-) -> dict[str, float]:
+def _output_errors(file: "MomosFile", against: str, data: str, settings: Settings, origin: Origin) -> dict[str, float]:
     from momos_cli.progress import StageProgress
     from momos_compress.networks.load import model_of
     from momos_compress.networks.sensitivity import sensitivity
     from momos_compress.planning.plan import resolve_device
 
-    place = resolve_device(device)
-    if seed < 0:
-        raise MomosError(f"--seed must be at least 0, not {seed}")
-    original = open_model(against, arch=arch, checkpoint=None, pretrained=True, seed=seed, quiet=False)
+    place = resolve_device(settings.device)
+    original = open_model(against, origin, seed=settings.seed, quiet=False)
     with StageProgress(quiet=False) as progress:
         errors, inputs = sensitivity(
             file,
             model_of(original, device=place),
             data,
-            samples=samples,
-            seed=seed,
+            samples=settings.samples,
+            seed=settings.seed,
             source=original.source,
             device=place,
             progress=progress,
@@ -85,7 +87,7 @@ def export(
     file: Annotated[str, Parameter(help="A compressed file.")],
     /,
     *,
-    output: Output = None,
+    output: Annotated[str | None, output_option("The file. Default: the file's name with .dense.safetensors.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -101,17 +103,15 @@ def export(
         print(f"{file} -> {path} ({binary_size(written)})")
 
 
+@from_records
 def evaluate(
-    model: Annotated[str, Parameter(help="A compressed file, or anything that compress takes.")],
+    model: FileOrModel,
     /,
     *,
     data: Annotated[str | None, Parameter(help="Image folder (class/image), a tar of one, or digits.")] = None,
-    arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
-    checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
-    pretrained: bool = True,
-    batch_size: Annotated[int, Whole] = 256,
-    seed: Annotated[int, Whole] = DEFAULTS.seed,
-    device: Where = DEFAULTS.device,
+    origin: Given[Origin],
+    batch_size: Annotated[int, Whole, Parameter(help="Images in a batch.")] = 256,
+    settings: Annotated[Given[Settings], Fields(only=("seed", "device"))],
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -127,8 +127,9 @@ def evaluate(
         raise MomosError(f"--data is missing: an image folder, a tar of one, or one of {', '.join(sorted(DATASETS))}")
     if batch_size < 1:
         raise MomosError(f"--batch-size must be at least 1, not {batch_size}")
-    place = resolve_device(device)
-    network = _open_network(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
+    made = settings.made()
+    place = resolve_device(made.device)
+    network = _open_network(model, origin.made(), seed=made.seed, quiet=quiet)
     with StageProgress(quiet=quiet) as progress:
         found = measure(
             network,
@@ -143,13 +144,10 @@ def evaluate(
         print(f"{model} on {data}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} images")
 
 
-def _open_network(
-    model: str, *, arch: str | None, checkpoint: str | None, pretrained: bool, seed: int, quiet: bool
-) -> "nn.Module":
+def _open_network(model: str, origin: Origin, *, seed: int, quiet: bool) -> "nn.Module":
     from momos_compress.container.reader import is_container
     from momos_compress.networks.load import load_model, model_of
 
-    if checkpoint is None and is_container(model):
+    if origin.checkpoint is None and is_container(model):
         return load_model(model)
-    opened = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
-    return model_of(opened)
+    return model_of(open_model(model, origin, seed=seed, quiet=quiet))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Output, print_json, warn
+from momos_cli.exits import warn
+from momos_cli.options import Json, output_option, print_json
 from momos_compress.measures.settings import Measure
 from momos_compress.study.settings import BaselineKind
 
@@ -14,7 +15,9 @@ def report(
     results: Annotated[str, Parameter(name="RESULTS_DIR", help="A directory that study, or finetune, wrote.")],
     /,
     *,
-    output: Output = None,
+    output: Annotated[
+        str | None, output_option("Directory. Default: report in a study's, a training run's own.")
+    ] = None,
     measure: Annotated[Measure, Parameter(help="The ratio that Figure 2 shows first.")] = "sign",
     baseline: Annotated[BaselineKind, Parameter(help="The copies that a model is compared with.")] = "reinitialised",
     model: Annotated[str | None, Parameter(help="Whose layers are shown; the least ratio's where absent.")] = None,

@@ -1,17 +1,22 @@
 """``momos-compress reproduce``: a paper's study from one command."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from momos_cli.options import Flag, Half, Json, Quiet, Where, Whole, numbers, print_json
+from momos_cli.options import Flag, Json, Quiet, Whole, numbers, output_option, print_json
+from momos_cli.records import Fields, Given, from_records
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from momos_compress.reproduce.momos import Network
 
 EPOCHS, FULL_EPOCHS = 3, 200
 
 
+@from_records
 def reproduce(
     study: Annotated[Literal["momos"], Parameter(help="momos: the training study of the Mosaic-of-Motifs paper.")],
     /,
@@ -30,13 +35,8 @@ def reproduce(
     epochs: Annotated[int | None, Whole, Parameter(help=f"Default {EPOCHS}; with --full {FULL_EPOCHS}.")] = None,
     seeds: Annotated[int, Whole, Parameter(help="Runs of each combination.")] = 1,
     full: Annotated[bool, Flag, Parameter(help=f"The paper's length of training: {FULL_EPOCHS} epochs.")] = False,
-    batch_size: Annotated[int, Whole] = FinetuneSettings.batch_size,
-    workers: Annotated[int, Whole, Parameter(help="Processes that decode images.")] = 0,
-    bfloat16: Half = FinetuneSettings.bfloat16,
-    output: Annotated[
-        str, Parameter(name=["--output", "-o"], help="Directory of runs, momos.csv and figures; resumed if there.")
-    ] = "momos",
-    device: Where = "auto",
+    settings: Annotated[Given[FinetuneSettings], Fields(only=("batch_size", "workers", "bfloat16", "device"))],
+    output: Annotated[str, output_option("Directory of runs, momos.csv and figures; resumed if there.")] = "momos",
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,23 +44,11 @@ def reproduce(
     import momos_zoo  # noqa: F401  registers the paper's networks
     from momos_cli.progress import StageProgress
     from momos_compress.finetuning.run import Data
-    from momos_compress.reproduce.momos import NETWORKS, SIZES, Network, combinations, reproduce_momos
+    from momos_compress.reproduce.momos import SIZES, combinations, reproduce_momos
 
-    base = FinetuneSettings(
-        epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs,
-        batch_size=batch_size,
-        workers=workers,
-        bfloat16=bfloat16,
-        device=device,
-    )
+    base = settings.made(epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs)
     base.resolved()
-    chosen: tuple[Network, ...] = NETWORKS
-    if networks is not None:
-        known = {network.name: network for network in NETWORKS}
-        names = [name.strip() for name in networks.split(",") if name.strip()]
-        if not names:
-            raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
-        chosen = tuple(known.get(name) or Network(name, 3, residual="resnet" in name) for name in names)
+    chosen = _networks(networks)
     wanted = numbers("--figures", figures, int)
     sizes = SIZES if s is None else numbers("--s", s, int)
     whole = full or networks is not None or s is not None
@@ -81,3 +69,16 @@ def reproduce(
         )
     elif not quiet:
         print(f"{study}: {found.ran} runs, {found.kept} kept -> {found.csv}, {', '.join(map(str, found.figures))}")
+
+
+def _networks(names: str | None) -> "tuple[Network, ...]":
+    """The networks that the user named, else the paper's."""
+    from momos_compress.reproduce.momos import NETWORKS, Network
+
+    if names is None:
+        return NETWORKS
+    known = {network.name: network for network in NETWORKS}
+    words = [word.strip() for word in names.split(",") if word.strip()]
+    if not words:
+        raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
+    return tuple(known.get(word) or Network(word, 3, residual="resnet" in word) for word in words)

@@ -1,32 +1,32 @@
 """``topology``: each layer's non-zero pattern as a bipartite graph."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Quiet, Whole, open_model, print_json, warn
+from momos_cli.exits import warn
+from momos_cli.options import FileOrModel, Json, Origin, Quiet, Whole, open_model, print_json
+from momos_cli.records import Fields, Given, from_records
 from momos_compress.errors import MomosError
 from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
     from momos_compress.measures.topology import LayerTopology
 
-DEFAULTS = Settings()
 
-
+@from_records
 def topology(
-    model: Annotated[str, Parameter(help="A compressed file, or anything that compress takes.")],
+    model: FileOrModel,
     /,
     *,
     s: Annotated[
         int | None, Whole, Parameter(help="Block size for the share of all-zero blocks; a compressed file has its own.")
     ] = None,
-    arch: Annotated[str | None, Parameter(help="timm architecture of a bare weights file.")] = None,
-    checkpoint: Annotated[str | None, Parameter(help="Weights file for the timm architecture MODEL.")] = None,
-    pretrained: Annotated[bool, Parameter(help="--no-pretrained takes random weights.")] = True,
-    seed: Annotated[int, Whole] = DEFAULTS.seed,
+    origin: Given[Origin],
+    settings: Annotated[Given[Settings], Fields(only=("seed",))],
     json_: Json = False,
     csv_: Annotated[str | None, Parameter(name="--csv", help="Write the table to this file as well.")] = None,
     quiet: Quiet = False,
@@ -39,15 +39,16 @@ def topology(
 
     if s is not None:
         check_block_size(s)
-    table = None if csv_ is None else _writable(csv_, model, checkpoint)
+    source, made = origin.made(), settings.made()
+    table = None if csv_ is None else _writable(csv_, model, source.checkpoint)
     found: Iterator[LayerTopology]
-    if checkpoint is None and is_container(model):
+    if source.checkpoint is None and is_container(model):
         file = MomosFile(model)
         if s not in (None, file.recipe.s):
             raise MomosError(f"--s {s} does not fit {model!r}, whose blocks have s = {file.recipe.s}; leave --s out")
         s, names, found = file.recipe.s, layer_names(file), topology_of_file(file)
     else:
-        opened = open_model(model, arch=arch, checkpoint=checkpoint, pretrained=pretrained, seed=seed, quiet=quiet)
+        opened = open_model(model, source, seed=made.seed, quiet=quiet)
         warn(opened.warnings)
         names, found = layer_names(opened), topology_of_checkpoint(opened, s)
     if not names:
@@ -72,7 +73,7 @@ def _writable(path: str, *sources: str | None) -> Path:
     try:
         check_writable(table)
     except MomosError as error:  # its remedy names another option
-        raise MomosError(f"{str(error).removesuffix('-o')}--csv") from error
+        raise MomosError(re.sub(r"(-o|`output`)$", "--csv", str(error))) from error
     for source in filter(None, sources):
         if table.is_file() and Path(source).is_file() and table.samefile(source):
             raise MomosError(f"the table {path!r} is the input; choose another name with --csv")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from momos_cli.options import Json, Quiet, Whole, print_json, warn
+from momos_cli.exits import warn
+from momos_cli.options import Json, Quiet, output_option, print_json
+from momos_cli.records import Given, from_records
 from momos_compress.trace.settings import TraceSettings
 
 if TYPE_CHECKING:
@@ -17,9 +19,8 @@ if TYPE_CHECKING:
     from momos_compress.trace.run import Trace
     from momos_compress.trace.statistics import Correlation
 
-DEFAULTS = TraceSettings()
 
-
+@from_records
 def trace(
     *runs: Annotated[
         str,
@@ -28,24 +29,8 @@ def trace(
             "the weights files of one run. Runs that differ in a last -seedN form a group."
         ),
     ],
-    metrics: Annotated[
-        str,
-        Parameter(
-            help="CSV with a column step: a name in each run's directory, or one file (with a column run, where there "
-            "are several runs)."
-        ),
-    ] = DEFAULTS.metrics,
-    metric: Annotated[
-        tuple[str, ...],
-        Parameter(negative=(), help="Column to correlate with; repeat for several. Default: every column of numbers."),
-    ] = DEFAULTS.metric,
-    from_step: Annotated[
-        int | None, Whole, Parameter(help="Give the correlations from this step on, too: the first steps can mislead.")
-    ] = DEFAULTS.from_step,
-    output: Annotated[str, Parameter(name=["--output", "-o"], help="Directory of results.")] = "trace",
-    planes: Annotated[int, Whole, Parameter(help="Bit-planes of QuBD, 1 to 16.")] = DEFAULTS.planes,
-    resamples: Annotated[int, Whole, Parameter(help="Resamples of the bootstrap over runs.")] = DEFAULTS.resamples,
-    seed: Annotated[int, Whole, Parameter(help="Seed of the bootstrap.")] = DEFAULTS.seed,
+    settings: Given[TraceSettings],
+    output: Annotated[str, output_option("Directory of results.")] = "trace",
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,15 +41,13 @@ def trace(
     from momos_compress.trace.run import trace_runs
     from momos_compress.trace.tables import record
 
-    settings = TraceSettings(
-        metrics=metrics, metric=metric, from_step=from_step, planes=planes, resamples=resamples, seed=seed
-    )
+    made = settings.made()
     directory = Path(output).expanduser()
     existed = directory.exists()
     prepare(directory)
     try:
         with StageProgress(quiet=quiet) as progress:
-            found = trace_runs(runs, settings, progress=progress)
+            found = trace_runs(runs, made, progress=progress)
     except BaseException:
         if not existed:
             with contextlib.suppress(OSError):  # it holds something by now

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from momos_compress.settings import setting
+
 Measure = Literal["sign", "windowed", "matrix", "qubd"]
 
 
@@ -11,13 +13,17 @@ Rates = Literal["none", "sign", "all"]
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """What is measured of weights, beside what always is.
+    """What is measured of weights, beside what always is."""
 
-    planes: bit-planes of QuBD, 1 to 16. percentile: QuBD quantises over the percentiles 100 - p to p, not [min, max].
-    rates: of gzip, bz2 and lzma; "sign" on the sign bits, "all" on the float32 bytes as well, which takes minutes on a
-    large network.
-    """
-
-    planes: int = 8
-    percentile: float | None = None
-    rates: Rates = "sign"
+    planes: int = setting(8, help="Bit-planes of QuBD.", least=1, most=16)
+    percentile: float | None = setting(
+        None,
+        help="QuBD quantises from percentile 100 - P to P. Default: from minimum to maximum.",
+        above=50,
+        most=100,
+    )
+    rates: Rates = setting(
+        "sign",
+        help="gzip, bz2 and lzma rates of the sign bits, or (all) of the float32 bytes too, which takes minutes on a "
+        "large network.",
+    )

@@ -1,22 +1,26 @@
-"""What a trace may be asked for. Imports nothing heavy, so that the command line can show its defaults at once."""
+"""What a trace may be asked for. Imports nothing heavy."""
 
 from dataclasses import dataclass
 
 from momos_compress.measures.settings import MeasureSettings
+from momos_compress.settings import seed_setting, setting
 
 
 @dataclass(frozen=True)
 class TraceSettings:
-    """One trace's choices; the one home of their defaults.
+    """One trace's choices."""
 
-    metrics: the CSV of metrics: a name in each run's directory, or the path of one file for all runs.
-    metric: the columns to correlate with; empty takes every column of numbers. from_step: correlations are given over
-    the checkpoints from this step on, too. planes: bit-planes of QuBD. resamples, seed: of the bootstrap over runs.
-    """
-
-    metrics: str = "metrics.csv"
-    metric: tuple[str, ...] = ()
-    from_step: int | None = None
-    planes: int = MeasureSettings.planes
-    resamples: int = 10_000
-    seed: int = 0
+    metrics: str = setting(
+        "metrics.csv",
+        help="CSV with a column step: a name in each run's directory, or one file (with a column run, where there are "
+        "several runs).",
+    )
+    metric: tuple[str, ...] = setting(
+        (), help="Column to correlate with; repeat for several. Default: every column of numbers."
+    )
+    from_step: int | None = setting(
+        None, help="Give the correlations from this step on, too: the first steps can mislead.", least=0
+    )
+    planes: int = setting(MeasureSettings.planes, help="Bit-planes of QuBD.", least=1, most=16)
+    resamples: int = setting(10_000, help="Resamples of the bootstrap over runs.", least=1)
+    seed: int = seed_setting("Seed of the bootstrap.")

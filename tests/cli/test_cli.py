@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import run_command
+from rich.console import Console
 from safetensors.torch import save_file
 
+from momos_cli import app as cli
+from momos_cli.exits import commands
 from momos_compress import load_file
 from momos_compress.measures.ctm import string_complexities
 
@@ -184,11 +188,20 @@ def test_a_misspelt_word_gets_close_commands_and_models(
 
 def test_help_and_completion_need_no_torch() -> None:
     script = "import sys; from momos_cli.app import app; app(['--help'], result_action='return_value'); "
+    script += "[app([name, '--help'], result_action='return_value') for name in app if name[0] != '-']; "
     script += "app.generate_completion(shell='bash'); assert 'torch' not in sys.modules, 'torch was imported'"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for word in ("inspect", "export", "evaluate", "--dry-run", "--protocol", "--install-completion"):
+    for word in ("inspect", "export", "evaluate", "--dry-run", "--protocol", "--install-completion", "--save-every"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize("command", ["compress", *(name for name in commands() if name != "compress")])
+def test_the_help_of_a_command_shows_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.app([command, "--help"], result_action="return_value", console=Console(width=200))
+    shown = capsys.readouterr().out
+    for each in cli.app[command].assemble_argument_collection():
+        assert re.search(rf"(?m)^│ .*{each.name}(?![\w-])", shown), each.name
 
 
 def test_the_programs_own_name_and_version_work() -> None:

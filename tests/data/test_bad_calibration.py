@@ -1,17 +1,17 @@
-"""Mistakes with calibration on the command line: as in test_bad_input."""
+"""Mistakes with calibration on the command line: exit code 2, one line on standard error, nothing changed."""
 
 import re
 from pathlib import Path
 
+import mistakes
 import pytest
-import test_bad_input
 import timm
 from PIL import Image
 from safetensors.torch import save_file
 
 from momos_compress.sources.architecture import quiet_transformers
 
-mistake, work, Mistake = test_bad_input.mistake, test_bad_input.work, test_bad_input.Mistake
+mistake, work, Mistake = mistakes.mistake, mistakes.work, mistakes.Mistake
 
 
 @pytest.mark.parametrize(
