@@ -96,9 +96,9 @@ def test_blocks_outside_it_stay_at_zero_through_training_and_in_the_file(
 
 def test_what_does_not_go_together() -> None:
     for settings, words in (
-        (FinetuneSettings(topology="random"), "it goes with --mode paper"),
-        (FinetuneSettings(topology="star", mode="paper"), "unknown --topology 'star'"),
-        (FinetuneSettings(topology="random", mode="paper", density=0.0), "--density must lie in"),
+        (FinetuneSettings(topology="random"), "it goes with `mode='paper'`"),
+        (FinetuneSettings(topology="star", mode="paper"), "unknown `topology` 'star'"),
+        (FinetuneSettings(topology="random", mode="paper", density=0.0), "`density` must lie in"),
     ):
         with pytest.raises(MomosError, match=words):
             settings.resolved()
