@@ -98,7 +98,7 @@ def compress(
 
 
 def _estimate(weights: "Checkpoint", settings: Settings, *, json_: bool, quiet: bool) -> None:
-    from momos_cli.render import show_plan
+    from momos_cli.compress_view import show_plan
     from momos_compress.planning.estimate import estimate
     from momos_compress.planning.plan import plan
 
@@ -122,8 +122,8 @@ def _compress(
     json_: bool,
     quiet: bool,
 ) -> None:
+    from momos_cli.compress_view import show_report
     from momos_cli.progress import StageProgress
-    from momos_cli.render import show_report
     from momos_compress.compression.pipeline import compress
 
     with StageProgress(quiet=quiet) as progress:
@@ -147,8 +147,8 @@ def _compress_within(
     quiet: bool,
 ) -> None:
     """Search block sizes and rate weights, except those that the user gave."""
+    from momos_cli.compress_view import show_points, show_report
     from momos_cli.progress import StageProgress
-    from momos_cli.render import show_points, show_report
     from momos_compress.search.bisection import RATE_WEIGHTS
     from momos_compress.search.budget import BLOCK_SIZES, compress_within
 

@@ -40,7 +40,7 @@ def inspect(
     json_: Json = False,
 ) -> None:
     """Show what a compressed file holds, tensor by tensor, and what share of bytes and error each has."""
-    from momos_cli.render import show_file
+    from momos_cli.file_view import show_file
     from momos_compress.container.inspection import describe, tensor_rows
     from momos_compress.container.reader import MomosFile
     from momos_compress.networks.load import architecture_of

@@ -57,8 +57,8 @@ def finetune(
     share = _share(validation)
     made = settings.made() if share is None else settings.made(validation=share)
     made.resolved()  # a wrong option is told before anything is loaded
+    from momos_cli.finetune_view import show_finetuned
     from momos_cli.progress import StageProgress
-    from momos_cli.render import show_finetuned
     from momos_compress.finetuning.processes import is_main
     from momos_compress.finetuning.run import finetune as run
     from momos_compress.planning.plan import resolve

@@ -58,7 +58,7 @@ def sweep(
 
 
 def _tell(found: "Sweep", source: str, output: str, *, json_: bool, quiet: bool) -> None:
-    from momos_cli.render import show_sweep
+    from momos_cli.sweep_view import show_sweep
 
     warn(found.warnings)
     failed = [row for row in found.rows if row.status == "failed"]

@@ -1,10 +1,8 @@
 """``momos-compress trace``: does complexity follow the loss over training?"""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -12,12 +10,6 @@ from momos_cli.exits import warn
 from momos_cli.options import Json, Quiet, output_option, print_json
 from momos_cli.records import Given, from_records
 from momos_compress.trace.settings import TraceSettings
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from momos_compress.trace.run import Trace
-    from momos_compress.trace.statistics import Correlation
 
 
 @from_records
@@ -37,6 +29,7 @@ def trace(
     """Measure the checkpoints of training runs, and correlate BDM and entropy with the loss."""
     import momos_zoo  # noqa: F401  registers the architectures that timm lacks
     from momos_cli.progress import StageProgress
+    from momos_cli.trace_view import show_trace
     from momos_compress.trace.results import prepare, write_results
     from momos_compress.trace.run import trace_runs
     from momos_compress.trace.tables import record
@@ -58,82 +51,7 @@ def trace(
     if json_:
         print_json({"output": str(directory), "files": [path.name for path in written], **record(found)})
     elif not quiet:
-        _show(found)
+        show_trace(found)
         print(f"\n{directory}: {', '.join(path.name for path in written)}")
         if note is not None:
             print(note)
-
-
-def _show(found: "Trace") -> None:
-    from momos_cli.render import console
-
-    for table in (*_correlations(found), *_differences(found)):
-        console.print(table)
-        console.print()
-
-
-def _table(title: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.caption_justify = "left"
-    return table
-
-
-def _correlations(found: "Trace") -> Iterator["Table"]:
-    """A table for each group and metric: a row for each measure, with Pearson's and Spearman's mean and interval."""
-    from momos_compress.trace.tables import LABELS, interval_text, notes_of, window_label
-
-    for (group, metric), items in groupby(found.correlations, key=lambda each: (each.group, each.metric)):
-        windows = {window: {each.measure: each for each in part} for window, part in groupby(items, lambda e: e.window)}
-        first = next(iter(windows["all"].values()))
-        count = len(first.pearson.values)
-        table = _table(f"{group}: correlation with {metric}, mean [95 % interval] over {_runs(count)}")
-        table.add_column("measure")
-        for window in windows:
-            for kind in ("Pearson", "Spearman"):
-                table.add_column(f"{kind}, {window_label(window, found.settings)}", justify="right")
-        notes: dict[str, list[Correlation]] = {}
-        for measure in windows["all"]:
-            parts = [part[measure] for part in windows.values()]
-            cells = [interval_text(each) for part in parts for each in (part.pearson, part.spearman)]
-            table.add_row(LABELS[measure], *cells)
-            for part in parts:
-                notes.setdefault(notes_of(part), []).append(part)
-        table.caption = "\n".join(f"{_where(notes[note], found)}: {note}" for note in notes if note)
-        yield table
-
-
-def _where(items: Sequence["Correlation"], found: "Trace") -> str:
-    """Which rows and columns of a table a note is about."""
-    from momos_compress.trace.points import MEASURES
-    from momos_compress.trace.tables import LABELS, window_label
-
-    measures = list(dict.fromkeys(each.measure for each in items))
-    windows = list(dict.fromkeys(each.window for each in items))
-    names = "every measure" if len(measures) == len(MEASURES) else ", ".join(LABELS[name] for name in measures)
-    where = (
-        "" if len(windows) > 1 or found.settings.from_step is None else f" ({window_label(windows[0], found.settings)})"
-    )
-    return names + where
-
-
-def _differences(found: "Trace") -> Iterator["Table"]:
-    """A table for each group and metric: each BDM against each entropy, with a verdict in words."""
-    from momos_compress.trace.statistics import verdict
-    from momos_compress.trace.tables import LABELS, interval_text, window_label
-
-    for (group, metric), items in groupby(found.differences, key=lambda each: (each.group, each.metric)):
-        what = f"{group}: is BDM closer to {metric} than entropy is?"
-        table = _table(f"{what} |r(BDM)| - |r(entropy)|, mean [95 % interval]")
-        for column in ("BDM", "against", "checkpoints", "Pearson", "", "Spearman", ""):
-            table.add_column(column, justify="right" if column in ("Pearson", "Spearman") else "left")
-        for each in items:
-            cells = [cell for one in (each.pearson, each.spearman) for cell in (interval_text(one), verdict(one))]
-            where = window_label(each.window, found.settings)
-            table.add_row(LABELS[each.bdm], LABELS[each.entropy], where, *cells)
-        yield table
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

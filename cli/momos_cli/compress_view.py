@@ -1,0 +1,122 @@
+"""What a compression did, what it would take, and what a search for a target tried."""
+
+from collections import Counter
+
+from rich.table import Table
+
+from momos_cli.render import console, mosaic_size, pairs
+from momos_compress.common.units import binary_size, duration
+from momos_compress.compression.report import Report
+from momos_compress.planning.estimate import Estimate
+from momos_compress.planning.plan import Plan
+from momos_compress.search.budget import BudgetReport
+
+
+def show_report(report: Report) -> None:
+    """What a compression did."""
+    rows = [
+        ("parameters", f"{report.parameters:,}, of which {report.compressed_parameters:,} as motifs"),
+        ("blocks", f"{report.blocks:,} of s = {report.s}"),
+        ("motifs", _motifs(report)),
+        ("file", f"{binary_size(report.file_bytes)}, {report.bits_per_weight:.3f} bits per weight"),
+        ("mosaic", f"{mosaic_size(report.mosaic_bytes, report.blocks)}, entropy {report.index_entropy:.2f}"),
+        ("ratio", f"{report.ratio:.2f} (source: {binary_size(report.source_bytes)})"),
+        ("distortion", _distortion(report)),
+    ]
+    if report.bdm_before is not None:
+        rows += [
+            (
+                "BDM ratio",
+                f"{_figure(report.bdm_ratio_before)} before, {_figure(report.bdm_ratio_after)} after{_range(report)}",
+            ),
+            ("baseline", str(report.baseline)),
+        ]
+    if report.accuracy_before is not None and report.accuracy_after is not None:
+        rows.append(
+            ("accuracy", f"{report.accuracy_before:.2f} % before, {report.accuracy_after:.2f} % after ({report.data})")
+        )
+    reasons = Counter(report.left_out.values())
+    if reasons:
+        rows.append(("passed through", "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())))
+        rows.append(
+            ("", f"{report.stored_as_half} of them stored as float16, {report.stored_in_bytes} in a byte a value")
+        )
+    rows += [("calibration", report.calibration), ("device", _device(report))]
+    console.print(pairs(f"{report.source} -> {report.output}", rows))
+    stages = Table(box=None, pad_edge=False)
+    stages.add_column("stage")
+    stages.add_column("time", justify="right")
+    stages.add_column("peak memory", justify="right")
+    for stage in report.stages:
+        stages.add_row(stage.name, duration(stage.seconds), binary_size(stage.peak_memory_bytes))
+    stages.add_row("all", duration(report.seconds), binary_size(report.peak_memory_bytes), style="bold")
+    console.print()
+    console.print(stages)
+
+
+def show_points(found: BudgetReport) -> None:
+    """The settings that a search for a budget tried; the chosen ones are marked."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", "error", "time"):
+        table.add_column(column, justify="right")
+    for number, point in enumerate(found.points):
+        table.add_row(
+            "*" if number == found.chosen else "",
+            str(point.s),
+            f"{point.k:,}",
+            f"{point.rate_weight:g}",
+            f"{point.file_bytes:,}",
+            f"{point.ratio:.2f}",
+            "" if point.drop is None else f"{point.drop:.2f}",
+            "" if point.error is None else f"{point.error:.4g}",
+            duration(point.seconds),
+            style=None if point.met else "dim",
+        )
+    console.print()
+    console.print(table)
+    if found.measured is not None:
+        console.print(f"drop: points of {found.measured}")
+
+
+def show_plan(work: Plan, estimate: Estimate) -> None:
+    """What a run would do, for --dry-run."""
+    rows = [
+        ("parameters", f"{work.parameters:,}; {len(work.selection.chosen)} tensors take part"),
+        ("blocks", f"{work.blocks:,} of s = {work.settings.s}"),
+        ("motifs", f"k = {work.k:,}, {work.settings.method} on {work.sampled_blocks:,} blocks"),
+        ("file", f"about {binary_size(estimate.file_bytes)}, {estimate.bits_per_weight:.3f} bits per weight"),
+        ("ratio", f"about {estimate.ratio:.2f}"),
+        ("time", f"about {duration(estimate.seconds)}, from a trial search on this machine"),
+        ("memory", f"about {binary_size(estimate.peak_memory_bytes)}"),
+    ]
+    reasons = Counter(work.selection.left_out.values())
+    rows += [("passed through", f"{count} {reason}") for reason, count in reasons.most_common()]
+    console.print(pairs("dry run: nothing is written", rows))
+
+
+def _motifs(report: Report) -> str:
+    text = f"k = {report.k:,}"
+    if report.k != report.k_requested:
+        text += f" ({report.k_requested:,} asked for; blocks repeat or motifs went unused)"
+    trained = "drawn" if report.method == "random" else f"{report.method} on {report.sampled_blocks:,} blocks"
+    return f"{text}, {trained}, seed {report.seed}; zero motif on {100 * report.zero_motif_share:.2f} % of blocks"
+
+
+def _distortion(report: Report) -> str:
+    decibel = "" if report.distortion_db is None else f", {report.distortion_db:.2f} dB"
+    return f"{100 * report.relative_distortion:.3f} % of the energy{decibel}"
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.5f}"
+
+
+def _range(report: Report) -> str:
+    found = report.bdm_ratio_range
+    return "" if found is None else f"; possible at this size: {found[0]:.5f} to {found[1]:.5f}"
+
+
+def _device(report: Report) -> str:
+    backend = report.backend
+    faiss = f"FAISS {backend['faiss']}" if backend["faiss"] else "without FAISS"
+    return f"{report.device}, {faiss}{' on the GPU' if backend['used_gpu'] else ''}"
