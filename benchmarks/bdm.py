@@ -21,8 +21,8 @@ import torch
 from _common import machine, spread, timed
 
 from momos_compress.measures.bdm import bdm_of_counts, qubd, sign_bdm, windowed_bdm
-from momos_compress.measures.complexity import measure
 from momos_compress.measures.ctm import matrix_complexities
+from momos_compress.measures.one_pass import measure
 from momos_compress.measures.planes import as_matrix, sign_matrix_histogram
 from momos_compress.measures.settings import MeasureSettings
 

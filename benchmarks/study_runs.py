@@ -18,7 +18,9 @@ from pathlib import Path
 
 from _common import machine
 
-from momos_compress.study.rows import BASELINES, MEASURES, Ratio, Row, read_rows
+from momos_compress.measures.registry import default_measures
+from momos_compress.study.row_files import read_rows
+from momos_compress.study.rows import BASELINES, Ratio, Row
 
 
 def real_models(data: Path, out: Path) -> list[str]:
@@ -60,7 +62,7 @@ def ratios(rows: list[Row]) -> None:
             low, high = row.sign_ratio_range or (0, 0)
             planes = " ".join(f"{plane.mean:.3f}" for plane in row.plane_ratios(baseline))
             cells = [label(row), f"{row.parameters:,}", figure(row.ratio("sign", baseline)), f"{low:.4f} to {high:.4f}"]
-            cells += [figure(row.ratio(measure, baseline)) for measure in MEASURES[1:]]
+            cells += [figure(row.ratio(measure, baseline)) for measure in default_measures()[1:]]
             print(f"| {' | '.join([*cells, planes])} |")
     print(
         "\nOf the network / of its re-initialised copies:\n\n"
@@ -84,7 +86,7 @@ def control(rows: list[Row]) -> None:
     heads = ("measure", "models", "mean ratio", "least", "greatest", "furthest from 1, as a share")
     print(f"\n| {' | '.join((*heads, 'below 1 with every seed', 'above'))} |\n|{'---|' * 8}")
     for baseline in BASELINES:
-        for measure in MEASURES:
+        for measure in default_measures():
             found = [ratio for row in rows if (ratio := row.ratio(measure, baseline))]
             means = [ratio.mean for ratio in found]
             worst = max(means, key=lambda mean: abs(mean - 1))
@@ -98,7 +100,7 @@ def control(rows: list[Row]) -> None:
     print("\n| model | family | parameters | sign | windowed | matrix | QuBD | time, s | peak memory, GiB |")
     print(f"|{'---|' * 9}")
     for row in sorted(rows, key=lambda row: row.parameters or 0):
-        cells = [f"{ratio.mean:.5f}" if (ratio := row.ratio(measure)) else "" for measure in MEASURES]
+        cells = [f"{ratio.mean:.5f}" if (ratio := row.ratio(measure)) else "" for measure in default_measures()]
         size = f"{row.peak_memory_bytes / 2**30:.2f}"
         print(f"| {row.model} | {row.family} | {row.parameters:,} | {' | '.join(cells)} | {row.seconds:.1f} | {size} |")
     print(f"\n{sum(row.seconds for row in rows) / 60:.1f} minutes of all models' processes together")

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from momos_cli.exits import warn
 from momos_cli.options import Json, output_option, print_json
-from momos_compress.measures.settings import Measure
+from momos_compress.measures.registry import MeasureName
 from momos_compress.study.settings import BaselineKind
 
 
@@ -18,7 +18,7 @@ def report(
     output: Annotated[
         str | None, output_option("Directory. Default: report in a study's, a training run's own.")
     ] = None,
-    measure: Annotated[Measure, Parameter(help="The ratio that Figure 2 shows first.")] = "sign",
+    measure: Annotated[MeasureName, Parameter(help="The ratio that Figure 2 shows first.")] = "sign",
     baseline: Annotated[BaselineKind, Parameter(help="The copies that a model is compared with.")] = "reinitialised",
     model: Annotated[str | None, Parameter(help="Whose layers are shown; the least ratio's where absent.")] = None,
     json_: Json = False,

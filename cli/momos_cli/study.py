@@ -13,7 +13,8 @@ from momos_cli.exits import FAILED, warn
 from momos_cli.options import Json, Quiet, Whole, output_option, print_json
 from momos_cli.records import Fields, Given, from_records
 from momos_compress.errors import MomosError
-from momos_compress.measures.settings import Measure, MeasureSettings
+from momos_compress.measures.registry import MeasureName
+from momos_compress.measures.settings import MeasureSettings
 from momos_compress.study.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def study(
         ),
     ],
     output: Annotated[str, output_option("Results directory; one that is there is resumed.")] = "study",
-    measure: Annotated[Measure, Parameter(help="Which measure the summary shows; all of them are measured.")] = "sign",
+    measure: Annotated[MeasureName, Parameter(help="Which measure the summary shows.")] = "sign",
     settings: Annotated[Given[StudySettings], Fields(but=("measures",))],
     measures: Given[MeasureSettings],
     workers: Annotated[
@@ -55,12 +56,13 @@ def study(
     import momos_zoo
     from momos_cli.study_view import StudyProgress, show_rows
     from momos_compress.common.units import parse_size
+    from momos_compress.study.flat_rows import flat_records
     from momos_compress.study.model import Job
     from momos_compress.study.model_list import expand
-    from momos_compress.study.rows import columns
     from momos_compress.study.run import ask_for_hub, run_study
 
-    made = settings.made(measures=measures.made())
+    asked = measures.made()
+    made = settings.made(measures=dataclasses.replace(asked, also=(*asked.also, measure)))
     run = _engine(engine, workers, address, cpus, gpus)
     directory = Path(output).expanduser()
     limit = None if max_cache is None else parse_size(max_cache)
@@ -72,7 +74,7 @@ def study(
     with StudyProgress(len(names), quiet=quiet) as progress:
         rows = run_study(names, job, directory, run, observe=progress)
     if json_:
-        print_json({"results": str(directory), "rows": columns(rows)})
+        print_json({"results": str(directory), "rows": flat_records(rows)})
     elif not quiet:
         show_rows(rows, measure, directory)
     _end(rows)

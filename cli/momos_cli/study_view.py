@@ -15,7 +15,7 @@ from rich.text import Text
 from momos_cli.render import console
 from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
-from momos_compress.measures.settings import Measure
+from momos_compress.measures.registry import MeasureName
 from momos_compress.study.events import Event
 from momos_compress.study.rows import Ratio, Row
 
@@ -76,7 +76,7 @@ class StudyProgress:
         return Group(bar, Text("; ".join(parts)), *flights)
 
 
-def show_rows(rows: Sequence[Row], measure: Measure, directory: Path) -> None:
+def show_rows(rows: Sequence[Row], measure: MeasureName, directory: Path) -> None:
     """One line a model, least ratio first, failed ones last."""
     table = Table(box=None, pad_edge=False)
     table.add_column("model")

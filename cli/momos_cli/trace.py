@@ -30,14 +30,14 @@ def trace(
     import momos_zoo  # noqa: F401  registers the architectures that timm lacks
     from momos_cli.progress import StageProgress
     from momos_cli.trace_view import show_trace
-    from momos_compress.trace.results import prepare, write_results
+    from momos_compress.trace.results import prepare_directory, write_results
     from momos_compress.trace.run import trace_runs
     from momos_compress.trace.tables import record
 
     made = settings.made()
     directory = Path(output).expanduser()
     existed = directory.exists()
-    prepare(directory)
+    prepare_directory(directory)
     try:
         with StageProgress(quiet=quiet) as progress:
             found = trace_runs(runs, made, progress=progress)

@@ -13,9 +13,13 @@ Records = Sequence[Mapping[str, Any]]
 def specification(
     chart: alt.LayerChart | alt.FacetChart | alt.VConcatChart, title: str, subtitle: str, **data: Records
 ) -> Spec:
-    """The specification with its data by name, each once; its width is left to who shows it.
+    """A chart's specification; its width is left to who shows it.
 
-    The data come in afterwards: altair would check every record against its schema.
+    Args:
+        chart: The chart, whose marks name their data.
+        title: Headline.
+        subtitle: Line below it.
+        data: The data by name. They are put in last, as altair would check every record against its schema.
     """
     titled = chart.properties(title=alt.Title(title, subtitle=subtitle), description=f"{title}. {subtitle}")
     spec: Spec = titled.to_dict()
@@ -24,16 +28,17 @@ def specification(
 
 
 def chart_on(name: str) -> alt.Chart:
-    """A chart of the data of this name."""
-    return alt.Chart(_named(name))
+    """A chart whose marks take the data of this name."""
+    return alt.Chart(named_data(name))
 
 
 def epoch_axis(last: int) -> alt.X:
-    """Whole epochs, ten ticks at most: left alone, an axis of few would have ticks at halves."""
+    """An axis of epochs with at most ten ticks, all at whole ones, which Vega alone would not see to."""
     every = -(-last // 10)
     ticks = list(range(every, last + 1, every))
     return alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d", grid=False))
 
 
-def _named(name: str) -> alt.NamedData:
+def named_data(name: str) -> alt.NamedData:
+    """A reference to the data of a specification that have this name."""
     return alt.NamedData(name=name)

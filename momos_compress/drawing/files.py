@@ -10,7 +10,7 @@ from momos_compress.errors import MomosError
 
 @contextlib.contextmanager
 def needs_extra() -> Iterator[None]:
-    """MomosError where what is imported within is not there, and belongs to the extra."""
+    """Raise MomosError where an import within fails for lack of the extra ``report``."""
     try:
         yield
     except ImportError as error:
@@ -20,12 +20,15 @@ def needs_extra() -> Iterator[None]:
 
 
 def write_contents(target: Path, contents: Mapping[str, bytes]) -> None:
-    """Files by name into a directory that is made where it is missing; each whole or not at all."""
+    """Write files by name, each whole or not at all, into a directory that is made where it is missing.
+
+    MomosError where the directory cannot be made.
+    """
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise MomosError(f"the directory {str(target)!r} cannot be made ({reason}); choose another with -o") from error
+        raise MomosError(f"the directory {str(target)!r} cannot be made ({reason}); choose another `output`") from error
     for name, content in contents.items():
         with atomic_writer(target / name) as file:
             file.write(content)

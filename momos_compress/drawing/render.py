@@ -1,4 +1,4 @@
-"""How the charts of a report look, and their PNG, SVG and script (extra: report)."""
+"""The look of all charts, and how they become PNG, SVG and a page's script (extra: report)."""
 
 import functools
 import re
@@ -11,14 +11,16 @@ Spec = dict[str, Any]
 Scheme = Literal["light", "dark"]
 
 WIDTH = 760
-"""Pixels of a plot in the PNG and SVG; with its axes it is as wide as a README."""
+"""Pixels of a plot in PNG and SVG, which with its axes is as wide as a README."""
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#d6a500", "#ff9da6")
+"""Colours of categories, in the order in which they are given out."""
 OTHER_COLOUR = "#9a9a9a"
+"""Colour of the categories that have none of their own."""
 
 
 def theme(scheme: Scheme) -> Spec:
-    """Fonts and colours of every chart; a chart names only styles, so that one specification serves both schemes."""
+    """Fonts and colours of every chart. A chart names styles alone, so that one specification serves both schemes."""
     ink, faint, line = ("#1f2328", "#59636e", "#d1d9e0") if scheme == "light" else ("#e6edf3", "#9da7b1", "#3d444d")
     text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"}
     return {
@@ -44,7 +46,7 @@ def theme(scheme: Scheme) -> Spec:
 def render_svg(spec: Spec) -> bytes:
     """A chart as SVG, in the light scheme."""
     svg = vl_convert.vegalite_to_svg(_still(spec), vl_version=_vl_version())
-    # Vega counts gradients over a process's life; here they count from 0, so that the same rows give the same file.
+    # Vega numbers gradients over a process's life; from 0 on, the same rows give the same file.
     numbers = {name: f"gradient_{number}" for number, name in enumerate(re.findall(r'id="(gradient_\d+)"', svg))}
     return re.sub(r"(?<=[\"#])gradient_\d+(?=[\")])", lambda found: numbers.get(found[0], found[0]), svg).encode()
 
@@ -56,12 +58,12 @@ def render_png(spec: Spec) -> bytes:
 
 @functools.cache
 def javascript() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script without imports; it sets ``vegaEmbed``."""
+    """Vega, Vega-Lite and Vega-Embed as one script without imports, which sets ``vegaEmbed``."""
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_vl_version())
 
 
 def _vl_version() -> str:
-    """The Vega-Lite that altair wrote the specification for, as vl-convert names it."""
+    """The version of Vega-Lite that altair writes for, as vl-convert names it."""
     return ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 

@@ -26,7 +26,7 @@ def bdm_and_entropy(counts: np.ndarray, complexities: np.ndarray) -> tuple[float
 
     Both arrays (codes,); without blocks both are 0.
     """
-    seen = np.flatnonzero(counts)
+    seen = np.flatnonzero(counts > 0)  # of bools it takes a tenth of the time
     if not len(seen):
         return 0.0, 0.0
     often = counts[seen]

@@ -10,16 +10,17 @@ import torch
 
 from momos_compress.measures.ctm import STRING_LENGTH
 
-_UNIT = 2 * STRING_LENGTH  # 24 bits: two blocks in three bytes
+_UNIT = 2 * STRING_LENGTH
+"""Bits of two blocks, which fill three bytes."""
 CHUNK = _UNIT * 2**17
-"""Bits that are handled at a time; a multiple of every window of whole blocks up to 2**18."""
+"""Bits handled at a time; a multiple of every window of whole blocks up to 2**18."""
 _NUMPY_DTYPES = (torch.float32, torch.float64, torch.float16)
 
 
 def sign_bits(weights: torch.Tensor) -> Iterator[np.ndarray]:
-    """The paper's binarisation, in row-major order and pieces of CHUNK bits: bool (m,), True where w > 0."""
+    """The paper's binarisation (arXiv 2602.14896), in row-major order and pieces of CHUNK bits: bool (m,), w > 0."""
     flat = weights.detach().reshape(-1)
-    # numpy compares several times faster than torch on the CPU, and has no bfloat16.
+    # NumPy compares several times faster than torch on the CPU, and has no bfloat16.
     values = flat.numpy() if flat.device.type == "cpu" and flat.dtype in _NUMPY_DTYPES else None
     for start in range(0, flat.numel(), CHUNK):
         if values is not None:
@@ -30,11 +31,22 @@ def sign_bits(weights: torch.Tensor) -> Iterator[np.ndarray]:
 
 def block_codes(bits: np.ndarray) -> np.ndarray:
     """The non-overlapping 12-bit blocks of bits (m,) as numbers, first bit highest: (m // 12,) uint16."""
-    whole = len(bits) // STRING_LENGTH
-    packed = np.packbits(bits[: whole * STRING_LENGTH])
-    if whole % 2:  # the last byte holds half a block: fill the unit
-        packed = np.append(packed, np.uint8(0))
-    first, second = _halves(packed)
+    return packed_block_codes(np.packbits(bits), len(bits))
+
+
+def packed_block_codes(packed: np.ndarray, count: int) -> np.ndarray:
+    """The 12-bit blocks of packed bits.
+
+    Args:
+        packed: (ceil(count / 8),) uint8, first bit highest.
+        count: Bits.
+
+    Returns:
+        (count // 12,) uint16; what is left at the end is dropped.
+    """
+    whole = count // STRING_LENGTH
+    units = packed[: -(-whole * STRING_LENGTH // 8)]
+    first, second = _halves(np.pad(units, (0, -len(units) % 3)) if len(units) % 3 else units)
     codes = np.empty((len(first), 2), dtype=np.uint16)
     codes[:, 0], codes[:, 1] = first, second
     return codes.reshape(-1)[:whole]
@@ -68,17 +80,17 @@ class BlockHistogram:
         self._rest = bits[whole:].copy()
 
     def _count(self, bits: np.ndarray) -> None:
-        # One by one: to put the blocks in order first would take as long again.
+        # One half after the other: to put the blocks in order first would take as long again.
         for codes in _halves(np.packbits(bits)):
             self._counts += np.bincount(codes, minlength=2**STRING_LENGTH)
 
     def counts(self) -> np.ndarray:
-        """Occurrences of each 12-bit string so far, (4096,) int64, indexed as in ``ctm.string_complexities``."""
+        """Occurrences of each 12-bit string so far: (4096,) int64, indexed by the string as a number."""
         return self._counts + np.bincount(block_codes(self._rest), minlength=2**STRING_LENGTH)
 
 
 def sign_histogram(weights: Iterable[torch.Tensor]) -> np.ndarray:
-    """Histogram (4096,) of the 12-bit blocks of the concatenated sign bits of these tensors."""
+    """Histogram (4096,) int64 of the 12-bit blocks of the concatenated sign bits of these tensors."""
     histogram = BlockHistogram()
     for tensor in weights:
         for bits in sign_bits(tensor):

@@ -27,7 +27,7 @@ COMPRESSORS: Mapping[str, Callable[[], Compressor]] = {
 """Each at its highest level."""
 
 
-class Rates:
+class StreamRates:
     """Compressed over original size of a stream, by each of COMPRESSORS; memory does not grow with the stream."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class BitRates:
     """Rates of a stream of bits, eight to the byte, first bit highest; the last byte is filled with zeros."""
 
     def __init__(self) -> None:
-        self._rates = Rates()
+        self._rates = StreamRates()
         self._rest = np.zeros(0, dtype=bool)
 
     def add(self, bits: np.ndarray) -> None:

@@ -5,9 +5,6 @@ from typing import Literal
 
 from momos_compress.settings import setting
 
-Measure = Literal["sign", "windowed", "matrix", "qubd"]
-
-
 Rates = Literal["none", "sign", "all"]
 
 
@@ -27,3 +24,4 @@ class MeasureSettings:
         help="gzip, bz2 and lzma rates of the sign bits, or (all) of the float32 bytes too, which takes minutes on a "
         "large network.",
     )
+    also: tuple[str, ...] = setting((), help="Measures to take beside the default ones, such as lz. Repeatable.")

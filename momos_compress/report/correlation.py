@@ -6,19 +6,25 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-from momos_compress.study.rows import Row, columns, ratio_column
+from momos_compress.measures.registry import MeasureName, measure_named
+from momos_compress.study.flat_rows import entropy_columns, flat_records, rate_columns, ratio_column, shown_measures
+from momos_compress.study.rows import Row
 from momos_compress.study.settings import BaselineKind
 
 FEWEST = 3
-"""Models under which a rank correlation says nothing."""
+"""Models that a rank correlation takes at least."""
 
 
 @dataclass(frozen=True)
 class Correlations:
     """Spearman's coefficients between labelled columns.
 
-    cells: one record a pair (row, column, rho, n), both halves and the diagonal; rho None where fewer than 3 models
-    have both figures or one of them is constant there. left_out: label -> reason. models: how many took part.
+    Attributes:
+        labels: The columns that vary.
+        cells: One record for each pair (row, column, rho, n), both halves and the diagonal; rho is None where fewer
+            than 3 models have both figures, or one of them is constant there.
+        left_out: Label -> why a column is left out.
+        models: How many took part.
     """
 
     labels: tuple[str, ...]
@@ -34,35 +40,34 @@ class Correlations:
         return None if len(self.labels) > 1 else "fewer than two figures vary over the models"
 
 
-def _columns(baseline: BaselineKind) -> dict[str, str]:
-    """Column of ``rows.columns`` -> label."""
-    labels = {
-        ratio_column("sign", baseline): "1-D sign ratio",
-        ratio_column("windowed", baseline): "windowed sign ratio",
-        ratio_column("matrix", baseline): "4 x 4 sign ratio",
-        ratio_column("qubd", baseline): "QuBD ratio",
-        "qubd_first": "QuBD plane 1 ratio",
-        "sign_entropy": "entropy of 12-bit blocks",
-        "matrix_entropy": "entropy of 4 x 4 blocks",
-    }
-    for kind, what in (("sign", "signs"), ("raw", "float32")):
-        labels |= {f"{name}_{kind}_rate": f"{name} rate, {what}" for name in ("gzip", "bz2", "lzma")}
+def _labels(measures: Sequence[MeasureName], baseline: BaselineKind) -> dict[str, str]:
+    """Column of ``flat_records`` -> label."""
+    records = {name: measure_named(name) for name in measures}
+    labels = {ratio_column(name, baseline): f"{each.axis} ratio" for name, each in records.items()}
+    labels |= {_first_plane(name): f"{each.axis} plane 1 ratio" for name, each in records.items() if each.per_plane}
+    labels |= entropy_columns(measures) | rate_columns()
     return labels | {"sparsity": "sparsity", "parameters": "log10 parameters"}
 
 
-def correlations(rows: Sequence[Row], baseline: BaselineKind) -> Correlations:
-    """Correlate ratios against ``baseline``, entropies, compressor rates and size over the rows that are ok.
+def _first_plane(measure: MeasureName) -> str:
+    """A column for the ratio of the most significant plane over the chosen copies."""
+    return f"{measure}_first"
 
-    A logarithm keeps ranks, so that parameters stand for their log10. A pair uses the models that have both figures.
+
+def correlations(rows: Sequence[Row], baseline: BaselineKind) -> Correlations:
+    """Correlate ratios over these copies, entropies, rates and size, over the rows that were measured.
+
+    A pair uses the models that have both figures. Parameters stand for their logarithm, which keeps their ranks.
     """
     good = [row for row in rows if row.status == "ok"]
-    records = columns(good)
-    for row, record in zip(good, records, strict=True):
-        planes = row.plane_ratios(baseline)
-        record["qubd_first"] = planes[0].mean if planes else None
+    measures, records = shown_measures(good), flat_records(good)
+    for name in measures:
+        for row, record in zip(good, records, strict=True):
+            planes = row.plane_ratios(baseline, name)
+            record[_first_plane(name)] = planes[0].mean if planes else None
     kept: dict[str, list[float | None]] = {}
     left_out = {}
-    for key, label in _columns(baseline).items():
+    for key, label in _labels(measures, baseline).items():
         values = [record[key] for record in records]
         known = [value for value in values if value is not None]
         if not known:

@@ -1,31 +1,42 @@
 """The charts of a report as Vega-Lite specifications (extra: report)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
-from momos_compress.drawing.charts import Records, _named, chart_on, specification
+from momos_compress.drawing.charts import Records, chart_on, named_data, specification
 from momos_compress.drawing.render import COLOURS, OTHER_COLOUR, WIDTH, Spec
-from momos_compress.measures.settings import Measure
+from momos_compress.measures.registry import MeasureName, measure_named
 from momos_compress.report.correlation import Correlations
-from momos_compress.report.data import BASELINE_LABELS, LAYER_LABELS, MEASURE_LABELS, OTHER, significant
+from momos_compress.report.families import OTHER
+from momos_compress.report.texts import BASELINE_LABELS, significant
 from momos_compress.study.settings import BaselineKind
 
 NAMED_MODELS = 20
-"""Up to so many models the axis of ranks shows names."""
+"""Models up to which the axis of ranks shows names."""
 
 _LEAST_SPAN = 1e-7
-"""Least height of an axis of ratios: doubles and their labels can still tell its ticks apart."""
+"""Least height of an axis of ratios, at which labels still tell its ticks apart."""
 
 
 def figure2(
-    records: Records, families: Sequence[str], measure: Measure, baseline: BaselineKind, over: str, seeds: str
+    records: Records, families: Sequence[str], measure: MeasureName, baseline: BaselineKind, over: str, seeds: str
 ) -> Spec:
-    """Figure 2 of arXiv 2602.14896: the BDM ratio of each model, by rank. records: ``report_data.rank_records``."""
+    """Figure 2 of arXiv 2602.14896: the ratio of each model, by rank.
+
+    Args:
+        records: What ``rank_records`` gives.
+        families: Families that have a colour.
+        measure: Which ratio.
+        baseline: Over which copies.
+        over: What the copies are compared with, such as "pretrained".
+        seeds: How many copies a ratio is the mean of, such as "3 seeds".
+    """
+    shown = measure_named(measure)
     lows, highs = ([record[key] for record in records] for key in ("low", "high"))
-    ratio_title = f"BDM ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
-    y = _ratio_axis(ratio_title, lows, highs)
+    units = f"({shown.unit} / {shown.unit})"
+    y = _ratio_axis(f"{shown.quantity} ratio, {over} over {BASELINE_LABELS[baseline]} {units}", lows, highs)
     base = chart_on("models").encode(
         x=_rank_axis(len(records)),
         tooltip=[
@@ -44,15 +55,24 @@ def figure2(
         color=_by_family(families),
         size=_by_parameters([record["parameters"] for record in records]),
     )
-    title = f"BDM ratio of {len(records)} {'model' if len(records) == 1 else 'models'}: {MEASURE_LABELS[measure]}"
+    title = f"{shown.quantity} ratio of {len(records)} {'model' if len(records) == 1 else 'models'}: {shown.label}"
+    title = title[0].upper() + title[1:]
     chart = alt.layer(_reference(**y), points, bars, height=380)
     subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; points: mean of {seeds}; bars: least to greatest; "
     return specification(chart, title, f"{subtitle}dashed: as complex as the copies", models=records, one=[{}])
 
 
 def qubd_planes(records: Records, medians: Records, families: Sequence[str], baseline: BaselineKind, over: str) -> Spec:
-    """QuBD's ratio at each bit-plane, one line a model, and their median. records: ``report_data.plane_records``."""
-    # Not nearest=True: Vega-Lite 6.4 then shows tooltips of undefined values. A wide line nobody sees is hit instead.
+    """QuBD's ratio at each bit-plane, one line for each model, and their median.
+
+    Args:
+        records: The first of what ``plane_records`` gives.
+        medians: The second of it.
+        families: Families that have a colour.
+        baseline: Over which copies.
+        over: What the copies are compared with, such as "pretrained".
+    """
+    # A wide line that nobody sees is hit: with nearest=True, Vega-Lite 6.4 shows tooltips of undefined values.
     hovered = alt.selection_point(name="hovered", fields=["key"], on="pointerover", clear="pointerout", empty=False)
     ratios = [record["ratio"] for record in records]
     ratio_title = f"QuBD ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
@@ -93,10 +113,20 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
     return specification(chart, "QuBD ratio by bit-plane", subtitle, models=records, medians=medians, one=[{}])
 
 
-def layer_profile(records: Records, model: str, baseline: BaselineKind, over: str) -> Spec:
-    """Ratios of one model's tensors in the network's order, a panel a measure. records: ``profile_records``."""
+def layer_profile(
+    records: Records, titles: Mapping[MeasureName, str], model: str, baseline: BaselineKind, over: str
+) -> Spec:
+    """Ratios of one model's tensors in the network's order, a panel for each measure.
+
+    Args:
+        records: What ``profile_records`` gives.
+        titles: Measure -> title of its panel.
+        model: The model's name.
+        baseline: Over which copies.
+        over: What the copies are compared with, such as "pretrained".
+    """
     panels = []
-    keys = list(LAYER_LABELS)
+    keys = list(titles)
     for key in keys:
         last = key == keys[-1]
         x = alt.X(
@@ -105,10 +135,11 @@ def layer_profile(records: Records, model: str, baseline: BaselineKind, over: st
             axis=alt.Axis(tickMinStep=1, labels=last, labelExpr="datum.value < 1 ? '' : datum.label", grid=False),
             scale=alt.Scale(zero=False, nice=False, padding=10),
         )
-        y = _ratio_axis([LAYER_LABELS[key], "ratio (bits / bits)"])
+        unit = measure_named(key).unit
+        y = _ratio_axis([titles[key], f"ratio ({unit} / {unit})"])
         base = alt.Chart().encode(x=x, y=alt.Y(f"{key}:Q", **y))
         tooltip = [alt.Tooltip("order:Q", title="tensor"), alt.Tooltip("name:N"), alt.Tooltip("shape:N")]
-        tooltip += [alt.Tooltip(f"{one}:Q", title=f"{LAYER_LABELS[one]} ratio", format=".6~r") for one in keys]
+        tooltip += [alt.Tooltip(f"{one}:Q", title=f"{titles[one]} ratio", format=".6~r") for one in keys]
         panels.append(
             alt.layer(
                 _reference(**y),
@@ -118,14 +149,16 @@ def layer_profile(records: Records, model: str, baseline: BaselineKind, over: st
                 width=WIDTH,
             )
         )
-    chart = alt.vconcat(*panels, data=_named("layers"), spacing=14)
+    chart = alt.vconcat(*panels, data=named_data("layers"), spacing=14)
     subtitle = f"{over} over the mean of {BASELINE_LABELS[baseline]} copies; "
     subtitle += "tensors of two or more dimensions with sides of at least 4; dashed: 1"
-    return specification(chart, f"BDM ratio by layer: {model}", subtitle, layers=records, one=[{}])
+    quantities = {measure_named(key).quantity for key in keys}
+    quantity = quantities.pop() if len(quantities) == 1 else "Complexity"
+    return specification(chart, f"{quantity} ratio by layer: {model}", subtitle, layers=records, one=[{}])
 
 
 def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
-    """Spearman's coefficients as a heatmap with their values."""
+    """Spearman's coefficients as a heatmap, with the values in the cells."""
     order = list(found.labels)
     base = chart_on("pairs").encode(
         x=alt.X("column:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40, orient="bottom")),
@@ -162,7 +195,7 @@ def _reference(**y: Any) -> alt.Chart:
 def _ratio_axis(
     title: str | list[str], lows: Sequence[float] | None = None, highs: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """What every layer must say of its axis of ratios: a layer that says nothing would have it start at 0.
+    """The axis of ratios, which every layer of a chart must name: one that does not would have it start at 0.
 
     Without ratios the axis spans whatever data the chart is given, as the page's script exchanges them.
     """
@@ -198,7 +231,7 @@ def _rank_axis(models: int) -> alt.X:
 
 
 def _domain(lows: Sequence[float], highs: Sequence[float]) -> list[float]:
-    """An axis that spans the ratios and 1, with room around them; never from 0, where no ratio lies."""
+    """The span of the ratios and 1, with room around them; it does not reach down to 0, where no ratio lies."""
     low, high = min(1.0, *lows), max(1.0, *highs)
     room = max(0.06 * (high - low), _LEAST_SPAN / 2)
     return [low - room, high + room]

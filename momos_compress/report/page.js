@@ -75,7 +75,7 @@
       return record;
     });
     spec.datasets.layers = values;
-    spec.description = `BDM ratio by layer: ${document.getElementById("model").selectedOptions[0].textContent}`;
+    spec.description = `${spec.title.text}${document.getElementById("model").selectedOptions[0].textContent}`;
     spec.title.subtitle = layers.captions[chosen("baseline")];
     return draw("layers", spec, "");
   }

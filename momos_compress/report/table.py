@@ -7,15 +7,33 @@ from typing import Any
 
 from momos_compress.common.units import binary_size, duration
 from momos_compress.errors import one_line
-from momos_compress.report.data import MEASURE_LABELS, name_of, ratio_text
-from momos_compress.study.rows import BASELINES, Row, columns, ratio_column
+from momos_compress.measures.registry import MeasureName, measure_named
+from momos_compress.report.texts import name_of, ratio_text
+from momos_compress.study.flat_rows import (
+    entropy_columns,
+    flat_records,
+    plane_column,
+    possible_columns,
+    rate_columns,
+    ratio_column,
+    shown_measures,
+)
+from momos_compress.study.rows import BASELINES, Row
+from momos_compress.study.settings import BaselineKind
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its head, the key of the value that it sorts by, and how a record's cell reads."""
+    """One column of the table.
+
+    Attributes:
+        head: Its head.
+        key: The value that it sorts by.
+        text: How a record's cell reads.
+        numeric: Whether it sorts by number.
+    """
 
     head: str
     key: str
@@ -23,7 +41,7 @@ class Column:
     numeric: bool = True
 
 
-def _columns() -> list[Column]:
+def _columns(measures: Sequence[MeasureName]) -> list[Column]:
     shown = [
         Column("model", "model", lambda record: one_line(record["model"]), numeric=False),
         Column("status", "status", lambda record: str(record["status"]), numeric=False),
@@ -31,20 +49,15 @@ def _columns() -> list[Column]:
         Column("parameters", "parameters", lambda record: f"{record['parameters']:,}"),
     ]
     for baseline in BASELINES:
-        for measure, label in MEASURE_LABELS.items():
-            column = ratio_column(measure, baseline)
-            head = f"{label} ratio" if baseline == "reinitialised" else f"{label} ratio, {baseline}"
-            shown.append(Column(head, column, _spread(column)))
+        shown += [_ratio(name, baseline) for name in measures]
         if baseline == "reinitialised":
-            shown.append(Column("possible 1-D sign ratio", "sign_possible_high", _possible))
-    shown.append(Column("QuBD plane 1 ratio", "qubd_plane_1_ratio", _figure("qubd_plane_1_ratio", ratio_text)))
-    for head, key in (
-        ("entropy of 12-bit blocks, bits", "sign_entropy"),
-        ("entropy of 4 x 4 blocks, bits", "matrix_entropy"),
-        *((f"{name} rate, signs", f"{name}_sign_rate") for name in ("gzip", "bz2", "lzma")),
-        *((f"{name} rate, float32", f"{name}_raw_rate") for name in ("gzip", "bz2", "lzma")),
-    ):
-        shown.append(Column(head, key, _figure(key, lambda value: f"{value:.5f}")))
+            shown += [_possible(name) for name in measures if measure_named(name).possible is not None]
+    for name in measures:
+        if measure_named(name).per_plane:
+            key = plane_column(name, 1)
+            shown.append(Column(f"{measure_named(name).axis} plane 1 ratio", key, _figure(key, ratio_text)))
+    labels = {key: f"{label}, bits" for key, label in entropy_columns(measures).items()} | rate_columns()
+    shown += [Column(label, key, _figure(key, lambda value: f"{value:.5f}")) for key, label in labels.items()]
     return [
         *shown,
         Column("sparsity", "sparsity", _figure("sparsity", lambda value: f"{100 * value:.3g} %")),
@@ -52,6 +65,18 @@ def _columns() -> list[Column]:
         Column("peak memory", "peak_memory_bytes", _figure("peak_memory_bytes", binary_size)),
         Column("error or warning", "note", lambda record: one_line(record["note"], 500), numeric=False),
     ]
+
+
+def _ratio(measure: MeasureName, baseline: BaselineKind) -> Column:
+    head = f"{measure_named(measure).label} ratio" + ("" if baseline == "reinitialised" else f", {baseline}")
+    key = ratio_column(measure, baseline)
+    return Column(head, key, _spread(key))
+
+
+def _possible(measure: MeasureName) -> Column:
+    low, high = possible_columns(measure)
+    head = f"possible {measure_named(measure).axis} ratio"
+    return Column(head, high, lambda record: f"{record[low]:.3g} to {ratio_text(record[high])}")
 
 
 def _figure(key: str, text: Callable[[float], str]) -> Callable[[Record], str]:
@@ -69,17 +94,17 @@ def _spread(key: str) -> Callable[[Record], str]:
     return text
 
 
-def _possible(record: Record) -> str:
-    return f"{record['sign_possible_low']:.3g} to {ratio_text(record['sign_possible_high'])}"
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The table's HTML, every text escaped. A column that no row has a value in is left out."""
+def rows_table(rows: Sequence[Row]) -> str:
+    """The table as HTML, every text escaped; a column that no row has a value in is left out."""
     records = [
         {**record, "note": row.error or "; ".join(map(str, row.warnings)) or None}
-        for row, record in zip(rows, columns(rows), strict=True)
+        for row, record in zip(rows, flat_records(rows), strict=True)
     ]
-    shown = [column for column in _columns() if any(record.get(column.key) is not None for record in records)]
+    shown = [
+        column
+        for column in _columns(shown_measures(rows))
+        if any(record.get(column.key) is not None for record in records)
+    ]
     heads = "".join(
         f'<th scope="col" aria-sort="none" data-numeric="{int(column.numeric)}">'
         f'<button type="button">{html.escape(column.head)}</button></th>'
@@ -90,7 +115,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def failures(rows: Sequence[Row]) -> str:
-    """The models that failed with their errors, as an HTML list; empty where none did."""
+    """The failed models with their errors, as an HTML list; empty where none failed."""
     texts = (f"<b>{html.escape(name_of(row))}</b>: {html.escape(one_line(row.error))}" for row in rows if row.error)
     items = "".join(f"<li>{text}</li>" for text in texts)
     return f'<ul class="failures">{items}</ul>' if items else ""

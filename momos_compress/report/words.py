@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from momos_compress.errors import one_line
-from momos_compress.measures.settings import Measure
-from momos_compress.report.data import BASELINE_LABELS, MEASURE_LABELS, ranked, ratio_text
+from momos_compress.measures.registry import MeasureName, measure_named
+from momos_compress.report.ranks import ranked
+from momos_compress.report.texts import BASELINE_LABELS, ratio_text
 from momos_compress.study.rows import Row
 from momos_compress.study.settings import BaselineKind
 
 
-def summary(rows: Sequence[Row], measure: Measure, baseline: BaselineKind) -> str:
-    """What the ratios say, in words; "below 1" counts a model only where every seed says so."""
+def summary(rows: Sequence[Row], measure: MeasureName, baseline: BaselineKind) -> str:
+    """Say how the ratios lie; a model counts as below 1 only where every seed says so."""
     ratios = [ratio for _, ratio in ranked(rows, measure, baseline)]
-    what = f"{MEASURE_LABELS[measure]} over {BASELINE_LABELS[baseline]} copies"
+    what = f"{measure_named(measure).label} over {BASELINE_LABELS[baseline]} copies"
     if not ratios:
         return f"{what}: no model has this ratio."
     below = sum(ratio.high < 1 for ratio in ratios)
@@ -46,13 +47,13 @@ def _count(count: int, noun: str) -> str:
 
 
 def measured_over(rows: Iterable[Row]) -> str:
-    """What the ratio's numerator is: "pretrained", "random" for the control, "model" where rows differ."""
+    """Name what the copies are compared with: "pretrained", "random" for the control, "model" where rows differ."""
     kinds = {bool(row.settings.get("pretrained", True)) for row in rows if row.status == "ok"}
     return "model" if len(kinds) != 1 else "pretrained" if kinds.pop() else "random"
 
 
 def seeds_of(rows: Iterable[Row]) -> str:
-    """How many copies a ratio is the mean of: "3 seeds", "2 to 3 seeds"."""
+    """Say how many copies a ratio is the mean of, as "3 seeds" or "2 to 3 seeds"."""
     counts = sorted({len(row.reinitialised) for row in rows if row.reinitialised})
     if counts == [1]:
         return "1 seed"
@@ -60,7 +61,7 @@ def seeds_of(rows: Iterable[Row]) -> str:
 
 
 def facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """What was studied, as pairs for the head of a page; where rows differ, what most of them have."""
+    """Say what was studied, as pairs for the head of a page; where rows differ, as most of them have it."""
     good = [row for row in rows if row.status == "ok"]
     weights = {
         "pretrained": "pretrained weights",
@@ -85,11 +86,14 @@ def facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def cautions(rows: Sequence[Row]) -> list[str]:
-    """Why the rows of a directory may not be compared with each other: other settings, another version."""
+    """Say why the rows of a directory may not be compared: other settings, another version.
+
+    Measures beside the default ones are left aside, as the figures of the others do not depend on them.
+    """
     good = [row for row in rows if row.status == "ok"]
     found = []
     flat = [_flat(json.loads(_canonical(row.settings))) for row in good]
-    for key in sorted({key for settings in flat for key in settings}):
+    for key in sorted({key for settings in flat for key in settings} - {"measures.also"}):
         counts = Counter(settings.get(key, "unknown") for settings in flat)
         if len(counts) > 1:
             found.append(f"rows of different settings are mixed: {one_line(key, 40)} is {_told(counts)}")

@@ -1,4 +1,4 @@
-"""A cache of downloaded weights that may be bounded: what has been measured makes room."""
+"""A bounded cache of downloaded weights, where what has been measured makes room."""
 
 import contextlib
 import hashlib
@@ -14,13 +14,13 @@ from momos_compress.errors import MomosError
 from momos_compress.sources import hub
 
 IN_USE = ".in-use"
+"""Directory of the locks of repositories."""
 
 
 def used_bytes(directory: Path) -> int:
-    """Size of the files below a directory; links count as nothing, and so does what goes while it is counted.
+    """Size of the files below a directory, without links.
 
-    Other processes of the study drop and rename files meanwhile, so a directory that was listed may be gone when it is
-    entered.
+    Other processes drop and rename files meanwhile: what is gone when it is looked at counts as nothing.
     """
     total = 0
     for parent, _, names in os.walk(directory):
@@ -33,20 +33,27 @@ def used_bytes(directory: Path) -> int:
 
 @contextlib.contextmanager
 def alone(directory: Path, repository: str) -> Iterator[None]:
-    """Wait until no other process is at ``repository``, and keep others from it until the end.
+    """Hold a repository for this process alone; waits for others to be done with it.
 
-    Revisions of one repository share a directory of the cache: the first that is measured would drop the files of the
-    others.
+    Revisions of one repository share a directory, and the first that is measured would drop the files of the others.
     """
     with FileLock(directory / IN_USE / hashlib.sha256(repository.encode()).hexdigest()):
         yield
 
 
 def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:
-    """Drop the downloads that ``files`` belong to if the cache is above its limit; returns whether it did.
+    """Drop the downloads that measured files belong to, where the cache is above its limit.
 
-    Only what lies in the cache is ever dropped: a repository of the hub as a whole, or a single file. What cannot be
-    dropped stays: the model was measured, and its row is worth more than the room.
+    Only what lies in the cache is dropped: a repository of the hub as a whole, or a single file. What cannot be dropped
+    stays, as the model's row is worth more than the room.
+
+    Args:
+        directory: The cache.
+        limit: Its limit in bytes.
+        files: The files of the model that was measured.
+
+    Returns:
+        Whether anything was to be dropped.
     """
     inside = [path for path in files if path.absolute().is_relative_to(directory.absolute())]
     if not inside or used_bytes(directory) <= limit:
@@ -62,16 +69,17 @@ def make_room(directory: Path, limit: int, files: tuple[Path, ...]) -> bool:
 
 
 def make(directory: Path) -> None:
-    """Make the cache where it is not there; MomosError where it cannot be."""
+    """Make the cache where it is missing; MomosError where it cannot be made."""
     try:
         (directory / IN_USE).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MomosError(
-            f"{directory} cannot hold downloads ({error.strerror or error}); choose another results directory with -o"
+            f"{directory} cannot hold downloads ({error.strerror or error}); choose another results directory with "
+            "`output`"
         ) from error
 
 
 def use(directory: Path) -> None:
-    """Make the cache, and let this process download into it."""
+    """Make the cache, and have this process download into it."""
     make(directory)
     hub.use_cache(directory)

@@ -1,4 +1,4 @@
-"""What a study tells while it runs, and what an engine is."""
+"""The events of a study, and what an engine is."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ from momos_compress.study.rows import Row
 
 @dataclass(frozen=True)
 class Event:
-    """kind: "started", "finished" (its row is here) or "kept" (an earlier run's row still holds)."""
+    """Something that happened to a model.
+
+    Attributes:
+        kind: "started"; "finished", with its row; "kept", with an earlier run's row that still holds.
+        model: The model as it was asked for.
+        row: Its row; None at its start.
+    """
 
     kind: Literal["started", "finished", "kept"]
     model: str

@@ -1,7 +1,7 @@
-"""The engine of one machine: a process for each model, so many at a time.
+"""The engine of one machine: a process for each model, a given number at a time.
 
-Processes are forked from a server that has imported torch and timm once, where the system can: a model then costs no
-start of its own.
+Where the system can fork, a server that has imported torch and timm once makes the processes, so that a model costs no
+import of its own.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from momos_compress.study.model import Job, failed_row, study_model
 from momos_compress.study.rows import Row
 
 PRELOADED = ("momos_compress.study.model", "timm", "scipy.spatial")
+"""Modules that the server imports once."""
 
 
 @dataclass
@@ -36,12 +37,23 @@ class _Running:
 
 
 def run_local(models: Sequence[str], job: Job, *, workers: int = 1) -> Iterator[Event]:
-    """Measure the models in their order, ``workers`` processes at a time, the cores shared out among them.
+    """Measure models in their order, each in a process of its own.
 
     Closing the iterator ends the processes; so does the end of this one, however it comes.
+
+    Args:
+        models: Anything that ``open_checkpoint`` takes.
+        job: What the models have in common.
+        workers: Processes at a time; the cores are shared out among them.
+
+    Yields:
+        The start of each model, and its end with its row.
+
+    Raises:
+        MomosError: There are no workers.
     """
     if workers < 1:
-        raise MomosError(f"--workers must be at least 1, not {workers}")
+        raise MomosError(f"`workers` must be at least 1, not {workers}")
     context = _context(job)
     threads = max(1, (os.cpu_count() or 1) // workers)
     waiting, running = list(models), dict[Any, _Running]()
@@ -83,7 +95,7 @@ def _start(context: BaseContext, model: str, job: Job, threads: int) -> _Running
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """A child needs nothing of the program that started the study, and must not run its file again."""
+    """Hide the program that started the study: a child needs nothing of it, and must not run its file again."""
     main = sys.modules["__main__"]
     hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if getattr(main, name, None) is not None}
     for name in hidden:
@@ -96,7 +108,7 @@ def _no_main_module() -> Iterator[None]:
 
 
 def _row_of(task: _Running, job: Job) -> Row:
-    """What the process sent, or a failed row where it died before."""
+    """The row that a process sent, or a failed one where it died before."""
     try:
         row = task.rows.recv()
     except (EOFError, OSError):
@@ -125,7 +137,7 @@ def _last_line(log: Path) -> str:
 
 
 def _work(rows: Connection, model: str, job: Job, threads: int, log: str) -> None:
-    """What runs in the model's own process."""
+    """Measure one model in a process of its own, and send its row."""
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     except OSError:

@@ -1,35 +1,24 @@
-"""One model of a study: open it, measure it, measure its copies, and give its row."""
+"""One model of a study: open it, have it measured, and give its row whatever happens."""
 
 import contextlib
 import dataclasses
 import importlib
-import importlib.metadata
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from momos_compress.common.stages import Stages
 from momos_compress.common.version import version
 from momos_compress.errors import MomosError, one_line
-from momos_compress.measures.complexity import Complexity, Measurement, measure
 from momos_compress.planning.plan import resolve_device
 from momos_compress.sources import hub
-from momos_compress.sources.baseline import (
-    Baseline,
-    baseline_tensors,
-    choose_baseline,
-    measured_names,
-    shuffled_baseline,
-)
-from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.sources.open import current_revision, hub_repository, open_checkpoint
-from momos_compress.sources.timm import timm_family
 from momos_compress.study import download_cache
-from momos_compress.study.rows import MEASURES, LayerRow, Row, fingerprint
+from momos_compress.study.measured import measured_row
+from momos_compress.study.row_files import fingerprint, recorded
+from momos_compress.study.rows import Row
 from momos_compress.study.settings import StudySettings
 
 
@@ -37,9 +26,12 @@ from momos_compress.study.settings import StudySettings
 class Job:
     """What every model of a study has in common, as it is handed to the processes that measure.
 
-    imports: modules that register sources and architectures (such as ``momos_zoo``). cache: where weights are
-    downloaded to, None for the hub's own cache. cache_limit: bytes above which measured weights are dropped. hub: False
-    where the hub was found to be out of reach, so that no model waits for it again.
+    Attributes:
+        settings: What is measured, and against which copies.
+        imports: Modules that register sources, architectures and measures, such as ``momos_zoo``.
+        cache: Directory that weights are downloaded to; None for the hub's own cache.
+        cache_limit: Bytes of the cache above which measured weights are dropped; None keeps them.
+        hub: False where the hub was found to be out of reach, so that no model waits for it again.
     """
 
     settings: StudySettings
@@ -49,20 +41,13 @@ class Job:
     hub: bool = True
 
 
-def recorded(settings: StudySettings) -> dict[str, Any]:
-    """The settings that figures depend on. Where they were computed is none of them: every device gives the same."""
-    record = dataclasses.asdict(settings)
-    del record["device"]
-    return record
-
-
 def revision_of(model: str, settings: StudySettings) -> str | None:
-    """What would be measured now; None where nobody says (a hub that cannot be reached)."""
+    """The revision that would be measured now; None where a hub that cannot be reached would have to say it."""
     return current_revision(model) if settings.pretrained else f"random, seed {settings.seed}"
 
 
 def study_model(model: str, job: Job) -> Row:
-    """The row of one model. What a user can mend becomes a failed row; anything else is an error of ours and raises."""
+    """Measure one model. What a user can mend becomes a failed row; anything else is our own fault, and raises."""
     for name in job.imports:
         importlib.import_module(name)
     if not job.hub:
@@ -87,7 +72,7 @@ def study_model(model: str, job: Job) -> Row:
 
 
 def failed_row(model: str, settings: StudySettings, error: str, revision: str | None = None) -> Row:
-    """A row that tells why there are no figures."""
+    """Make a row that tells why there are no figures."""
     record = recorded(settings)
     mark = fingerprint(model, revision, record, version())
     return Row(model, "failed", mark, version(), one_line(error, 500), revision, settings=record)
@@ -95,7 +80,7 @@ def failed_row(model: str, settings: StudySettings, error: str, revision: str | 
 
 @contextlib.contextmanager
 def _downloads_held(model: str, job: Job) -> Iterator[None]:
-    """Where measured weights are dropped: no other process uses, or drops, what this model comes from meanwhile."""
+    """Keep other processes from this model's repository, where measured weights are dropped."""
     dropped = job.settings.pretrained and job.cache is not None and job.cache_limit is not None
     repository = hub_repository(model) if dropped else None
     with download_cache.alone(job.cache, repository) if job.cache and repository else contextlib.nullcontext():
@@ -108,81 +93,10 @@ def _measured(model: str, job: Job, revision: str | None, stages: Stages) -> Row
     with stages.stage("open"):
         checkpoint = open_checkpoint(model, pretrained=settings.pretrained, seed=settings.seed)
     try:
-        row = _figures(model, checkpoint, settings, device, stages)
+        row = measured_row(model, checkpoint, settings, device, stages)
     finally:
         if job.cache is not None and job.cache_limit is not None:
             download_cache.make_room(job.cache, job.cache_limit, checkpoint.files)
     revision = (checkpoint.provenance.get("revision") if settings.pretrained else None) or revision
     mark = fingerprint(model, revision, row.settings, row.version)
     return dataclasses.replace(row, revision=revision, fingerprint=mark)
-
-
-def _figures(model: str, checkpoint: Checkpoint, settings: StudySettings, device: str, stages: Stages) -> Row:
-    names = measured_names(checkpoint)
-    if not names:
-        raise MomosError(f"{model} has no floating-point parameters to measure")
-    with stages.stage("measure"):
-        own = measure(((name, checkpoint.read(name)) for name in names), settings.measures, device=device)
-    seeds = range(settings.seed, settings.seed + settings.seeds)
-    copies: dict[str, list[Measurement]] = {"reinitialised": [], "shuffled": []}
-    notes = []
-    for seed in seeds:
-        pair: tuple[tuple[str, Baseline], ...] = (
-            ("reinitialised", choose_baseline(checkpoint, seed=seed)),
-            ("shuffled", shuffled_baseline(seed)),
-        )
-        for kind, baseline in pair:
-            with stages.stage(kind):
-                tensors = baseline_tensors(checkpoint, baseline)
-                copies[kind].append(measure(tensors, settings.measures, device=device))
-        notes.append(pair[0][1].note)
-    return Row(
-        model=model,
-        status="ok",
-        fingerprint="",
-        version=version(),
-        family=_family(checkpoint),
-        library=checkpoint.architecture.library if checkpoint.architecture else None,
-        parameters=own.total.weights,
-        complexity=own.total,
-        reinitialised=_totals(copies["reinitialised"]),
-        shuffled=_totals(copies["shuffled"]),
-        baseline="; ".join(notes),
-        settings=recorded(settings),
-        layers=tuple(_layers(own, copies)),
-        warnings=checkpoint.warnings,
-        device=device,
-    )
-
-
-def _totals(measurements: Sequence[Measurement]) -> tuple[Complexity, ...]:
-    return tuple(measurement.total for measurement in measurements)
-
-
-def _layers(own: Measurement, copies: dict[str, list[Measurement]]) -> Iterator[LayerRow]:
-    for index, layer in enumerate(own.layers):
-        means = [_means([copy.layers[index].complexity for copy in copies[kind]]) for kind in copies]
-        yield LayerRow(layer.name, layer.shape, layer.complexity, *means)
-
-
-def _means(copies: list[Complexity]) -> dict[str, float | tuple[float, ...]]:
-    """Measure -> mean over copies of one tensor; measures that it is too small for are left out."""
-    means: dict[str, float | tuple[float, ...]] = {}
-    for measure_name in MEASURES:
-        values = [getattr(copy, measure_name) for copy in copies]
-        if None in values or not values:
-            continue
-        if measure_name == "qubd":
-            means[measure_name] = tuple(statistics.fmean(plane) for plane in zip(*values, strict=True))
-        else:
-            means[measure_name] = statistics.fmean(values)
-    return means
-
-
-def _family(checkpoint: Checkpoint) -> str:
-    architecture = checkpoint.architecture
-    if architecture is None:
-        return "file"
-    if architecture.library == "timm":
-        return timm_family(architecture.name)
-    return str(architecture.arguments.get("model_type") or architecture.name)

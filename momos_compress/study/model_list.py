@@ -1,4 +1,4 @@
-"""Lists of models to study: what a user names, spelled out one model at a time."""
+"""Lists of models to study: the entries that a user names, expanded to one model each."""
 
 import glob
 import sys
@@ -20,9 +20,9 @@ _WEIGHTS = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 
 
 def read_list(path: Path) -> list[str]:
-    """The models of a list: TOML with ``[[model]]`` tables that have a ``name``, or text with a name a line.
+    """Read a list of models: TOML with ``[[model]]`` tables that have a ``name``, or text with one name in each line.
 
-    In text, ``#`` begins a comment. MomosError for anything else, and for a list without models.
+    In text, ``#`` begins a comment. MomosError for any other content, and for a list without models.
     """
     try:
         text = path.read_text()
@@ -40,10 +40,14 @@ def read_list(path: Path) -> list[str]:
 
 
 def expand(entries: Iterable[str]) -> list[str]:
-    """Each model that the entries name, once, in their order.
+    """Name each model of the entries once, in their order.
 
-    An entry is a list (.toml, .txt), a glob over paths or over timm's pretrained names, a directory that holds one
-    model or several weights files, or anything that ``open_checkpoint`` takes. MomosError for one that names nothing.
+    Args:
+        entries: Lists (.toml, .txt), globs over paths or over timm's pretrained names, directories that hold one model
+            or several weights files, or anything that ``open_checkpoint`` takes.
+
+    Raises:
+        MomosError: An entry names nothing.
     """
     found: list[str] = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster (extra ``cluster``): a task for each model, tried again where its node is lost."""
+"""The engine of a Ray cluster (extra: cluster): a task for each model, tried again where its node is lost."""
 
 import contextlib
 import signal
@@ -13,18 +13,30 @@ from momos_compress.study.model import Job, failed_row, study_model
 from momos_compress.study.rows import Row
 
 RETRIES = 3
-"""How often a model is tried again whose node or process was lost."""
+"""Times that a model is tried again after its node or process was lost."""
 CONNECT_SECONDS = 10
+"""Seconds until an address without an answer is given up."""
 
 
 def run_ray(
     models: Sequence[str], job: Job, *, address: str | None = None, cpus: float = 1, gpus: float = 0
 ) -> Iterator[Event]:
-    """Measure the models as tasks of a cluster; a process each, and as many at a time as its CPUs and GPUs allow.
+    """Measure models as tasks of a cluster, each in a process, as many at a time as its CPUs and GPUs allow.
 
-    address: of a running cluster ("auto", "ray://HOST:10001"); None starts one on this machine. cpus, gpus: of each
-    task; gpus may be a fraction, so that several share one. Every node needs this package, and reaches the models by
-    itself.
+    Every node needs this package, and reaches the models by itself.
+
+    Args:
+        models: Anything that ``open_checkpoint`` takes.
+        job: What the models have in common.
+        address: A running cluster, as "auto" or "ray://HOST:10001"; None starts one on this machine.
+        cpus: CPUs of each task.
+        gpus: GPUs of each task; a fraction lets several tasks share one.
+
+    Yields:
+        The start of each model, and its end with its row.
+
+    Raises:
+        MomosError: Ray is not installed, the cluster is out of reach, or a task asks for no CPU.
     """
     ray = _ray()
     if cpus <= 0 or gpus < 0:
@@ -49,7 +61,7 @@ def run_ray(
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ray itself tries for many minutes before it tells that nobody listens at HOST:PORT."""
+    """Find out at once that nobody listens at HOST:PORT, for which Ray itself takes many minutes."""
     host, found, port = (address or "").removeprefix("ray://").rpartition(":")
     if not found:
         return  # "auto" and the like, which Ray looks up
@@ -59,7 +71,7 @@ def _check_reachable(address: str | None) -> None:
     except (OSError, ValueError, OverflowError) as error:
         raise MomosError(
             f"no Ray cluster answers at {address!r} ({one_line(error, 80)}); start one with 'ray start --head', or "
-            "leave --address out to run on this machine"
+            "leave `address` out to run on this machine"
         ) from error
 
 
@@ -105,5 +117,5 @@ def _ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise MomosError("--engine ray needs Ray; pip install 'momos-compress[cluster]'") from error
+        raise MomosError("`engine='ray'` needs Ray; pip install 'momos-compress[cluster]'") from error
     return ray

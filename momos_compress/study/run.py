@@ -1,4 +1,4 @@
-"""A study: many models measured, each one's row on the disk the moment it exists, resumable after any end."""
+"""A study: many models measured, each row on the disk the moment it exists, resumable after any end."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -10,16 +10,18 @@ from filelock import FileLock, Timeout
 
 from momos_compress.common.version import version
 from momos_compress.errors import MomosError
+from momos_compress.measures.registry import chosen_measures
 from momos_compress.sources import hub
 from momos_compress.sources.open import needs_hub
 from momos_compress.study import download_cache
 from momos_compress.study.events import Engine, Event
-from momos_compress.study.model import Job, recorded, revision_of
-from momos_compress.study.rows import Row, fingerprint, read_row, row_path, write_row
+from momos_compress.study.model import Job, revision_of
+from momos_compress.study.row_files import fingerprint, read_row, recorded, row_path, write_row
+from momos_compress.study.rows import Row
 from momos_compress.study.settings import StudySettings
 
 CHECKS = 8
-"""Models whose revisions are asked for at a time when a study is resumed."""
+"""Revisions asked for at a time when a study is resumed."""
 
 
 def run_study(
@@ -30,11 +32,23 @@ def run_study(
     *,
     observe: Callable[[Event], None] = lambda event: None,
 ) -> list[Row]:
-    """Measure the models and return their rows in order; ``directory/rows`` holds one file a model.
+    """Measure models, one file for each in ``directory/rows``.
 
     A row of an earlier run is kept if its fingerprint (model, revision, settings, version) is the same as now; a
-    failed one is tried again. Where the hub cannot say what a model's revision is now, the row's own is taken. A failed
-    model is a row; MomosError only where nothing can run: wrong settings, a directory in use or not writable.
+    failed one is tried again. Where the hub cannot say what a model's revision is now, the row's own is taken.
+
+    Args:
+        models: Anything that ``open_checkpoint`` takes.
+        job: What the models have in common.
+        directory: Results directory; made where it is missing.
+        engine: Measures the models, each in a process of its own.
+        observe: Told every event, after its row is written.
+
+    Returns:
+        The rows in the order of the models; a model that failed is a row, too.
+
+    Raises:
+        MomosError: Nothing can run: wrong settings, no models, a directory in use or not writable.
     """
     _check(job.settings)
     if not models:
@@ -61,7 +75,7 @@ def run_study(
 
 
 def ask_for_hub(models: Sequence[str], job: Job) -> Job:
-    """The job, noting where the hub cannot be reached from this machine, so that no model waits for it in turn."""
+    """Note in a job that the hub cannot be reached from this machine, so that no model waits for it in turn."""
     needed = job.settings.pretrained and any(map(needs_hub, models))
     return replace(job, hub=hub.reachable()) if needed else job
 
@@ -69,13 +83,14 @@ def ask_for_hub(models: Sequence[str], job: Job) -> Job:
 def _check(settings: StudySettings) -> None:
     measures = settings.measures
     if settings.seeds < 1:
-        raise MomosError(f"--seeds must be at least 1, not {settings.seeds}")
+        raise MomosError(f"`seeds` must be at least 1, not {settings.seeds}")
     if settings.seed < 0:
-        raise MomosError(f"--seed must be at least 0, not {settings.seed}")
+        raise MomosError(f"`seed` must be at least 0, not {settings.seed}")
     if not 1 <= measures.planes <= 16:
-        raise MomosError(f"--planes must lie in 1 to 16, not {measures.planes}")
+        raise MomosError(f"`planes` must lie in 1 to 16, not {measures.planes}")
     if measures.percentile is not None and not 50 < measures.percentile <= 100:
-        raise MomosError(f"--percentile must lie above 50 and at most at 100, not {measures.percentile:g}")
+        raise MomosError(f"`percentile` must lie above 50 and at most at 100, not {measures.percentile:g}")
+    chosen_measures(measures.also)
 
 
 @contextlib.contextmanager
@@ -88,13 +103,13 @@ def _only_here(directory: Path) -> Iterator[None]:
                 half_written.unlink(missing_ok=True)
             yield
     except Timeout:
-        raise MomosError(f"{directory} is in use by another study; wait for it, or choose another with -o") from None
+        raise MomosError(f"{directory} is in use by another study; wait for it, or choose another `output`") from None
     except OSError as error:
-        raise MomosError(f"{directory} cannot be used ({error.strerror or error}); choose another with -o") from error
+        raise MomosError(f"{directory} cannot be used ({error.strerror or error}); choose another `output`") from error
 
 
 def _kept(models: Sequence[str], job: Job, directory: Path) -> dict[str, Row]:
-    """Rows of an earlier run that still hold."""
+    """Model -> row of an earlier run that still holds."""
     earlier = []
     for model in models:
         path = row_path(directory, model)

@@ -1,30 +1,31 @@
-"""The figure of a trace: small multiples of measures and loss over training (extra: report)."""
+"""The chart of a trace: small multiples of figures and loss over training (extra: report)."""
 
 import json
 
 import altair as alt
 
-from momos_compress.drawing.render import Spec
+from momos_compress.drawing.render import COLOURS, Spec
 from momos_compress.errors import one_line
-from momos_compress.trace.curves import PANELS, Curves
+from momos_compress.trace.curves import Curves, panels
 
 _COLOURS = ("#4c78a8", "#f58518", "#d6a500", "#72b7b2", "#54a24b", "#e45756", "#b279a2")
+"""Colours of the lines, in the order of their names."""
 _METRIC_COLOUR = "#1f2328"
 _STEPS = "datum.value < 10000 ? format(datum.value, ',') : format(datum.value, '~s')"
 _INSIDE = "datum.value == 1 ? 'top' : datum.value == 0 ? 'bottom' : 'middle'"
-"""Labels within the axis, so that the panels' titles are on one line."""
+"""Keeps the labels of an axis within it, so that the titles of all panels are on one line."""
 
 _WIDTH, _HEIGHT = 250, 170
 
 
 def curves_figure(curves: Curves) -> Spec:
-    """One row of panels a group: its means as lines, one standard deviation around them as bands."""
+    """One row of panels for each group, with means as lines and one standard deviation around them as bands."""
     rows = []
     for group in curves.groups:
-        panels = [_panel(curves, group, panel, last=group == list(curves.groups)[-1]) for panel in PANELS]
+        row = [_panel(curves, group, panel, last=group == list(curves.groups)[-1]) for panel in panels()]
         count = curves.groups[group]
         title = alt.Title(f"{one_line(group, 60)} ({count} {'run' if count == 1 else 'runs'})", fontSize=14, offset=8)
-        rows.append(alt.hconcat(*panels, spacing=14).properties(title=title))
+        rows.append(alt.hconcat(*row, spacing=14).properties(title=title))
     headline = f"Complexity of weights and {one_line(curves.metric, 40)} over training"
     shown = f"from step {curves.start}" if curves.start else "all checkpoints"
     subtitle = [
@@ -41,7 +42,7 @@ def curves_figure(curves: Curves) -> Spec:
 
 def _panel(curves: Curves, group: str, panel: str, *, last: bool) -> alt.LayerChart | alt.FacetChart:
     records = [dict(record) for record in curves.records if (record["group"], record["panel"]) == (group, panel)]
-    first = panel == next(iter(PANELS))
+    first = panel == next(iter(panels()))
     x = alt.X(
         "step:Q",
         title="training step (square-root scale)" if last else None,
@@ -54,8 +55,8 @@ def _panel(curves: Curves, group: str, panel: str, *, last: bool) -> alt.LayerCh
         scale=alt.Scale(domain=[0, 1], nice=False),
         axis=alt.Axis(values=[0, 0.5, 1], labels=first, labelBaseline=alt.ExprRef(_INSIDE)),
     )
-    names = list(dict.fromkeys(label for measures in PANELS.values() for label in measures.values()))
-    scale = alt.Scale(domain=[curves.metric, *names], range=[_METRIC_COLOUR, *_COLOURS])
+    names = list(dict.fromkeys(label for lines in panels().values() for label in lines.values()))
+    scale = alt.Scale(domain=[curves.metric, *names], range=[_METRIC_COLOUR, *_COLOURS, *COLOURS])
     legend = alt.Legend(
         title=None, symbolType="stroke", symbolStrokeWidth=3, columns=4, symbolSize=300, symbolOpacity=1
     )

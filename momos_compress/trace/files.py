@@ -10,14 +10,21 @@ from momos_compress.errors import MomosError
 from momos_compress.sources.weights_files import SAFETENSORS_SUFFIX, TORCH_SUFFIXES, shard_names
 
 FEWEST = 3
-"""Checkpoints under which a correlation says nothing."""
+"""Checkpoints that a correlation takes at least."""
 
 INDEX_SUFFIX = ".index.json"
+"""Ending of the file that names the shards of a checkpoint."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run: its name, its directory, and a weights file for each step, in the order of steps."""
+    """The files of one run.
+
+    Attributes:
+        name: Name of its directory.
+        directory: Where they lie.
+        checkpoints: Step and weights file, in the order of steps.
+    """
 
     name: str
     directory: Path
@@ -25,10 +32,17 @@ class RunFiles:
 
 
 def find_runs(sources: Sequence[str | Path]) -> tuple[tuple[RunFiles, ...], tuple[str, ...]]:
-    """The runs that ``sources`` name, and warnings about what was left out.
+    """Find the runs that the sources name.
 
-    A directory with weights files is a run; one without is all the runs in its directories. Plain files are one run,
-    named after the directory of the first. MomosError where a name is taken twice.
+    Args:
+        sources: A directory with weights files is a run, one without them all the runs in its directories. Plain files
+            are one run, named after the directory of the first.
+
+    Returns:
+        The runs, and warnings about what was left out.
+
+    Raises:
+        MomosError: A source names no run, or two runs have one name.
     """
     if not sources:
         raise MomosError("no run is named; name directories of checkpoints, or their files")
@@ -54,7 +68,7 @@ def find_runs(sources: Sequence[str | Path]) -> tuple[tuple[RunFiles, ...], tupl
 
 
 def step_of(path: Path) -> int | None:
-    """The number that a weights file's name ends in; None where it does not."""
+    """The number at the end of a weights file's name; None where there is none."""
     name = path.name.removesuffix(INDEX_SUFFIX)
     while (suffix := Path(name).suffix) in (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES):
         name = name.removesuffix(suffix)
@@ -85,7 +99,7 @@ def _have_steps(files: Iterable[Path]) -> bool:
 
 
 def _weights_files(directory: Path) -> list[Path]:
-    """Weights files of a directory; of a sharded checkpoint only its index."""
+    """The weights files of a directory, and of a sharded checkpoint its index alone."""
     indices = sorted(directory.glob(f"*{INDEX_SUFFIX}"))
     shards = {name for index in indices for name in shard_names(index)}
     kinds = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
@@ -94,7 +108,7 @@ def _weights_files(directory: Path) -> list[Path]:
 
 
 def _run(directory: Path, files: Iterable[Path], warnings: list[str] | None) -> RunFiles:
-    """One run of these files; where there is a list for warnings, files without a step are left out with one."""
+    """Make one run of these files. With a list for warnings, files without a step are left out and told in it."""
     steps: dict[int, Path] = {}
     without = []
     for path in files:

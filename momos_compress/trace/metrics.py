@@ -14,7 +14,12 @@ STEP, RUN = "step", "run"
 
 @dataclass(frozen=True)
 class Metrics:
-    """One run's metrics: names in the order of columns, and for each step the finite values that it has."""
+    """One run's metrics.
+
+    Attributes:
+        names: Their names in the order of columns.
+        values: Step -> metric -> its value, where there is a finite one.
+    """
 
     names: tuple[str, ...]
     values: Mapping[int, Mapping[str, float]]
@@ -22,7 +27,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A CSV as text: its header, and the cells of each row with their line number."""
+    """A CSV as text: its header, and for each row its line number and cells."""
 
     path: Path
     header: tuple[str, ...]
@@ -36,21 +41,26 @@ class _Sheet:
 
 
 def read_metrics(runs: Sequence[RunFiles], metrics: str, chosen: Sequence[str]) -> list[Metrics]:
-    """The metrics of each run.
+    """Read the metrics of each run.
 
-    metrics: a bare name is a file in each run's directory (or, where no run has it, one in the working directory);
-    else the path of one CSV, which needs a column ``run`` where there is more than one run. chosen: columns to read,
-    empty for every column that holds numbers only. MomosError names the file and line.
+    Args:
+        runs: The runs.
+        metrics: A bare name is a file in each run's directory or, where no run has it, one in the working directory;
+            anything else is the path of one CSV, which needs a column ``run`` where there are several runs.
+        chosen: Columns to read; empty takes every column of numbers.
+
+    Raises:
+        MomosError: Something is wrong with a file; names it and the line.
     """
     path = Path(metrics).expanduser()
     inside = [run.directory / path for run in runs]
     if path.name == metrics and (any(each.is_file() for each in inside) or not path.is_file()):
         for run, each in zip(runs, inside, strict=True):
             if not each.is_file():
-                raise MomosError(f"{run.name}: no file {str(each)!r}; name the CSV of metrics with --metrics")
+                raise MomosError(f"{run.name}: no file {str(each)!r}; name the CSV of metrics with `metrics`")
         return [_metrics(_read(each), chosen) for each in inside]
     if not path.is_file():
-        raise MomosError(f"no file {metrics!r}; --metrics takes a name in each run's directory, or the path of a CSV")
+        raise MomosError(f"no file {metrics!r}; `metrics` takes a name in each run's directory, or the path of a CSV")
     sheet = _read(path)
     if len(runs) > 1 and RUN not in sheet.header:
         raise MomosError(f"{metrics!r} has no column {RUN!r}; one CSV for {len(runs)} runs needs the run's name in it")
@@ -90,7 +100,7 @@ def _metrics(sheet: _Sheet, chosen: Sequence[str]) -> Metrics:
     at = sheet.column(STEP)
     columns = {name: sheet.column(name) for name in chosen or _number_columns(sheet)}
     if not columns:
-        raise MomosError(f"{str(sheet.path)!r} has no column of numbers beside {STEP!r}; name another with --metrics")
+        raise MomosError(f"{str(sheet.path)!r} has no column of numbers beside {STEP!r}; name another with `metrics`")
     values: dict[int, dict[str, float]] = {}
     seen: dict[tuple[int, str], int] = {}
     for line, cells in sheet.rows:
@@ -109,7 +119,7 @@ def _metrics(sheet: _Sheet, chosen: Sequence[str]) -> Metrics:
             if value is None:
                 raise MomosError(
                     f"{str(sheet.path)!r}, line {line}: {name} is {one_line(cells[column], 40)!r}, no number; mend it, "
-                    "or choose columns with --metric"
+                    "or choose columns with `metric`"
                 )
             if math.isfinite(value):
                 row[name] = value
@@ -117,7 +127,7 @@ def _metrics(sheet: _Sheet, chosen: Sequence[str]) -> Metrics:
 
 
 def _number_columns(sheet: _Sheet) -> list[str]:
-    """The columns with at least one number in them: one cell that is none is a mistake, a column of text is not."""
+    """The columns with a number in them: a cell of text among numbers is a mistake, a column of text is none."""
     return [
         name
         for column, name in enumerate(sheet.header)

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import groupby
 
+from momos_compress.trace.intervals import verdict
 from momos_compress.trace.run import Trace
-from momos_compress.trace.statistics import verdict
-from momos_compress.trace.tables import LABELS, interval_text, notes_of, window_label
+from momos_compress.trace.tables import interval_text, notes_of, window_label
+from momos_compress.trace.traced import figure_labels
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -46,8 +47,13 @@ that falls or rises steadily in training goes together with the loss: compare th
 """
 
 
-def page(trace: Trace, svg: str) -> str:
-    """The page's HTML; names of runs and metrics are escaped in it."""
+def trace_page(trace: Trace, svg: str) -> str:
+    """The page's HTML, in which names of runs and metrics are escaped.
+
+    Args:
+        trace: What was found.
+        svg: The chart of its curves.
+    """
     return _PAGE.format(
         style=files("momos_compress.report").joinpath("page.css").read_text(encoding="utf-8"),
         facts="".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in _facts(trace)),
@@ -71,21 +77,22 @@ def _facts(trace: Trace) -> list[tuple[str, str]]:
 
 def _differences(trace: Trace) -> str:
     heads = ("group", "metric", "BDM", "against", "checkpoints", "Pearson", "verdict", "Spearman", "verdict", "note")
-    rows = []
+    labels, rows = figure_labels(), []
     for each in trace.differences:
         cells = [cell for one in (each.pearson, each.spearman) for cell in (interval_text(one), verdict(one))]
         where = window_label(each.window, trace.settings)
-        rows.append((each.group, each.metric, LABELS[each.bdm], LABELS[each.entropy], where, *cells, notes_of(each)))
+        rows.append((each.group, each.metric, labels[each.bdm], labels[each.entropy], where, *cells, notes_of(each)))
     return _table(heads, rows, numbers=(5, 7))
 
 
 def _correlations(trace: Trace) -> str:
     heads = ("group", "metric", "measure", "checkpoints", "Pearson", "Spearman", "note")
+    labels = figure_labels()
     rows = [
         (
             each.group,
             each.metric,
-            LABELS[each.measure],
+            labels[each.measure],
             window_label(each.window, trace.settings),
             interval_text(each.pearson),
             interval_text(each.spearman),

@@ -1,6 +1,5 @@
-"""A training run measured: the complexity of each checkpoint, beside the metrics of its step."""
+"""Training runs measured: the figures of each checkpoint, beside the metrics of its step."""
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,43 +10,27 @@ import torch
 
 from momos_compress.errors import MomosError
 from momos_compress.measures.bits import sign_bits
-from momos_compress.measures.complexity import Complexity, Measurement, measure
-from momos_compress.measures.ctm import MATRIX_SIDE
+from momos_compress.measures.complexity import Measurement
+from momos_compress.measures.one_pass import measure
 from momos_compress.measures.settings import MeasureSettings
 from momos_compress.sources.baseline import measured_names
 from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.sources.open import open_checkpoint
 from momos_compress.trace.files import RunFiles
 from momos_compress.trace.metrics import Metrics
-
-MEASURES = (
-    "sign",
-    "windowed",
-    "matrix",
-    "qubd",
-    "qubd_plane_1",
-    "sign_entropy",
-    "matrix_entropy",
-    "qubd_plane_1_entropy",
-    "matrix_entropy_by_tensor",
-    "qubd_plane_1_entropy_by_tensor",
-    "gzip_sign_rate",
-    "l2",
-    "sparsity",
-    "flipped",
-)
-"""What is measured of a checkpoint, in the order of tables.
-
-BDM in bits (1-D signs, windowed, 4 x 4 signs, QuBD's sum over planes, QuBD's most significant plane); Shannon entropy
-of the same blocks in bits per block, over the network's pooled blocks; by_tensor: its blocks times its entropy, in
-bits, summed over tensors as 4 x 4 BDM and QuBD are, so that the two differ in nothing but the measure. flipped: the
-share of signs that differ from the run's first checkpoint.
-"""
+from momos_compress.trace.traced import FLIPPED, traced_figures
 
 
 @dataclass(frozen=True)
-class Point:
-    """One checkpoint. A measure is None where the network is too small for it; a metric may be absent."""
+class TracePoint:
+    """One checkpoint of a run.
+
+    Attributes:
+        step: Step of training.
+        file: Name of its file.
+        measures: Figure -> its value; None where the network is too small for it.
+        metrics: Metric -> its value; one that has none at this step is absent.
+    """
 
     step: int
     file: str
@@ -57,23 +40,37 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """A measured run, its points in the order of steps; runs of one group differ in their seed."""
+    """A measured run.
+
+    Attributes:
+        name: The run's name.
+        group: The name without the seed; runs of one group differ in nothing else.
+        metrics: Names of its metrics.
+        points: Its checkpoints in the order of steps.
+    """
 
     name: str
     group: str
     metrics: tuple[str, ...]
-    points: tuple[Point, ...]
+    points: tuple[TracePoint, ...]
 
 
 def group_of(name: str) -> str:
-    """A run's name without its seed: "a-seed3" and "a_seed12" are of the group "a"."""
+    """A run's name without its seed, as "a" for "a-seed3" and "a_seed12"."""
     return re.sub(r"(?<=.)[-_]seed[0-9]+$", "", name)
 
 
 def measure_run(run: RunFiles, metrics: Metrics, planes: int, measured: Callable[[], None] = lambda: None) -> Run:
-    """Measure a run's checkpoints one after another; ``measured`` is called after each.
+    """Measure a run's checkpoints one after another.
 
-    MomosError where a checkpoint cannot be read, or has other tensors than the first one.
+    Args:
+        run: Its files.
+        metrics: Its metrics.
+        planes: Bit-planes of QuBD.
+        measured: Called after each checkpoint.
+
+    Raises:
+        MomosError: A checkpoint cannot be read, or has other tensors than the first one.
     """
     first: _Signs | None = None
     points = []
@@ -87,13 +84,13 @@ def measure_run(run: RunFiles, metrics: Metrics, planes: int, measured: Callable
         except MomosError as error:
             raise MomosError(f"{str(path)!r}: {error}") from error
         figures = _figures(found, first.flipped)
-        points.append(Point(step, path.name, figures, dict(metrics.values.get(step, {}))))
+        points.append(TracePoint(step, path.name, figures, dict(metrics.values.get(step, {}))))
         measured()
     return Run(run.name, group_of(run.name), metrics.names, tuple(points))
 
 
 class _Signs:
-    """The signs of a run's first checkpoint, packed eight to a byte, and how many differ in the one being read."""
+    """The signs of a run's first checkpoint, eight to the byte, and how many differ in the one being read."""
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.path, self.shapes = path, shapes
@@ -114,7 +111,7 @@ class _Signs:
         raise MomosError(f"{str(path)!r} has its tensors in another order than {self.path.name!r}")
 
     def compared(self, checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
-        """The checkpoint's measured tensors; the flips are counted as they pass."""
+        """The checkpoint's measured tensors, whose flips are counted as they pass."""
         self.flipped = 0
         for name in self.shapes:
             tensor = checkpoint.read(name)
@@ -132,31 +129,5 @@ def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
 
 
 def _figures(found: Measurement, flipped: int) -> dict[str, float | None]:
-    total = found.total
-    figures = {
-        "sign": total.sign,
-        "windowed": total.windowed,
-        "matrix": total.matrix,
-        "qubd": total.value("qubd"),
-        "qubd_plane_1": total.qubd[0] if total.qubd else None,
-        "sign_entropy": total.sign_entropy,
-        "matrix_entropy": total.matrix_entropy,
-        "qubd_plane_1_entropy": total.qubd_entropy[0] if total.qubd_entropy else None,
-        "matrix_entropy_by_tensor": _by_tensor(found, lambda c: c.matrix_entropy),
-        "qubd_plane_1_entropy_by_tensor": _by_tensor(found, lambda c: c.qubd_entropy[0] if c.qubd_entropy else None),
-        "gzip_sign_rate": total.sign_rates["gzip"] if total.sign_rates else None,
-        "l2": total.l2,
-        "sparsity": total.sparsity,
-        "flipped": flipped / total.weights if total.weights else None,
-    }
-    return {name: figures[name] for name in MEASURES}
-
-
-def _by_tensor(found: Measurement, entropy: Callable[[Complexity], float | None]) -> float | None:
-    """Bits: each tensor's number of 4 x 4 blocks times its entropy, summed over the tensors that have one."""
-    bits = []
-    for layer in found.layers:
-        if (value := entropy(layer.complexity)) is not None:
-            rows, columns = layer.shape[0], math.prod(layer.shape[1:])
-            bits.append((rows // MATRIX_SIDE) * (columns // MATRIX_SIDE) * value)
-    return math.fsum(bits) if bits else None
+    figures = {name: each.read(found) for name, each in traced_figures().items()}
+    return figures | {FLIPPED: flipped / found.total.weights if found.total.weights else None}

@@ -3,21 +3,30 @@
 For arXiv 2505.20646 (BDM of binarised weights follows the training loss more closely than entropy does).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from momos_compress.common.progress import Progress, silent
 from momos_compress.errors import MomosError
+from momos_compress.trace.correlations import Correlation, Difference, correlate, groups
 from momos_compress.trace.files import RunFiles, find_runs
 from momos_compress.trace.metrics import Metrics, read_metrics
 from momos_compress.trace.points import Run, measure_run
 from momos_compress.trace.settings import TraceSettings
-from momos_compress.trace.statistics import Correlation, Difference, correlate, groups
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Measured runs, and for every group, metric and measure what they say; warnings: what was left out."""
+    """What a trace found.
+
+    Attributes:
+        settings: What was asked for.
+        runs: The measured runs.
+        correlations: One for every group, metric, window and figure.
+        differences: One for every group, metric, window and measure with an entropy.
+        warnings: What was left out.
+    """
 
     settings: TraceSettings
     runs: tuple[Run, ...]
@@ -35,13 +44,18 @@ def trace_runs(
     sources: Sequence[str | Path],
     settings: TraceSettings | None = None,
     *,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Progress = silent,
 ) -> Trace:
-    """Measure every checkpoint of these runs and correlate the measures with the metrics.
+    """Measure every checkpoint of these runs and correlate the figures with the metrics.
 
-    sources: directories of checkpoints, directories of such, or weights files of one run (``find_runs``). progress: is
-    told ("checkpoints", 1, how many in all) after each. MomosError names what is wrong with a file; all but damaged
-    weights are found before the first is measured.
+    Args:
+        sources: Directories of checkpoints, directories of such, or weights files of one run.
+        settings: What is asked for; None takes the defaults.
+        progress: Told ("checkpoints", 1, how many in all) after each.
+
+    Raises:
+        MomosError: A setting is out of range, or something is wrong with a file, which is named; all but damaged
+            weights are found before the first is measured.
     """
     settings = settings or TraceSettings()
     _check(settings)
@@ -61,17 +75,17 @@ def trace_runs(
 
 def _check(settings: TraceSettings) -> None:
     if not 1 <= settings.planes <= 16:
-        raise MomosError(f"--planes must be 1 to 16, not {settings.planes}")
+        raise MomosError(f"`planes` must be 1 to 16, not {settings.planes}")
     if settings.resamples < 1:
-        raise MomosError(f"--resamples must be at least 1, not {settings.resamples}")
+        raise MomosError(f"`resamples` must be at least 1, not {settings.resamples}")
     if settings.seed < 0:
-        raise MomosError(f"--seed must be at least 0, not {settings.seed}")
+        raise MomosError(f"`seed` must be at least 0, not {settings.seed}")
     if settings.from_step is not None and settings.from_step < 0:
-        raise MomosError(f"--from-step must be at least 0, not {settings.from_step}")
+        raise MomosError(f"`from_step` must be at least 0, not {settings.from_step}")
 
 
 def _join_warnings(runs: Sequence[RunFiles], metrics: Sequence[Metrics], settings: TraceSettings) -> tuple[str, ...]:
-    """What one side has and the other has not; MomosError where nothing is left."""
+    """Say which checkpoints have no metrics, and which metrics no checkpoint; MomosError where none have both."""
     without_row, without_file = dict[str, int](), dict[str, int]()
     without_value: dict[str, dict[str, int]] = {}
     for run, each in zip(runs, metrics, strict=True):
@@ -80,10 +94,10 @@ def _join_warnings(runs: Sequence[RunFiles], metrics: Sequence[Metrics], setting
         if not both:
             raise MomosError(
                 f"{run.name}: no step in its metrics is a checkpoint's (these are of steps {min(steps)} to "
-                f"{max(steps)}); name the right CSV with --metrics"
+                f"{max(steps)}); name the right CSV with `metrics`"
             )
         if settings.from_step is not None and settings.from_step > max(steps):
-            raise MomosError(f"--from-step {settings.from_step} is after {run.name}'s last checkpoint, {max(steps)}")
+            raise MomosError(f"`from_step` {settings.from_step} is after {run.name}'s last checkpoint, {max(steps)}")
         without_row[run.name] = len(steps - both)
         without_file[run.name] = len(each.values.keys() - both)
         for name in each.names:
@@ -108,7 +122,7 @@ def _where(counts: Mapping[str, int]) -> str:
 
 
 def _uneven(runs: Sequence[Run]) -> tuple[str, ...]:
-    """A mean over runs of which some end early is another thing; an interrupted run is the usual reason."""
+    """Say which groups have runs with other steps than the rest, as an interrupted run has: their mean is of fewer."""
     lines = []
     for group, members in groups(runs).items():
         by_steps: dict[tuple[int, ...], list[str]] = {}

@@ -1,41 +1,23 @@
-"""A trace as tables: CSV files, JSON, and the rows that the command line and the page show."""
+"""A trace as tables: CSV files and JSON, and the words of their cells."""
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.csv_text import csv_bytes
-from momos_compress.trace.points import MEASURES
+from momos_compress.trace.correlations import Correlation, Difference, Window
+from momos_compress.trace.intervals import CONFIDENCE, RunMean, verdict
 from momos_compress.trace.run import Trace
 from momos_compress.trace.settings import TraceSettings
-from momos_compress.trace.statistics import CONFIDENCE, Correlation, Difference, Estimate, Window, verdict
-
-LABELS: Mapping[str, str] = {
-    "sign": "1-D sign BDM",
-    "windowed": "windowed sign BDM",
-    "matrix": "4 x 4 sign BDM",
-    "qubd": "QuBD, all planes",
-    "qubd_plane_1": "QuBD plane 1",
-    "sign_entropy": "entropy, 1-D signs",
-    "matrix_entropy": "entropy, 4 x 4 signs",
-    "qubd_plane_1_entropy": "entropy, plane 1",
-    "matrix_entropy_by_tensor": "entropy, 4 x 4, by tensor",
-    "qubd_plane_1_entropy_by_tensor": "entropy, plane 1, by tensor",
-    "gzip_sign_rate": "gzip rate of signs",
-    "l2": "L2 norm",
-    "sparsity": "sparsity",
-    "flipped": "flipped signs",
-}
-"""What tables and figures call the measures."""
+from momos_compress.trace.traced import traced_figures
 
 FILES = ("points.csv", "correlations.csv", "differences.csv", "trace.json")
 
 
 def write_tables(trace: Trace, directory: Path) -> list[Path]:
-    """Write ``FILES`` into a directory that is there; returns their paths."""
+    """Write the tables into a directory that is there, and return their paths."""
     contents = (
         csv_bytes(point_rows(trace)),
         csv_bytes([_row(each, trace.settings) for each in trace.correlations]),
@@ -66,11 +48,9 @@ def record(trace: Trace) -> dict[str, Any]:
 
 
 def point_rows(trace: Trace) -> list[dict[str, Any]]:
-    """One row a run and step: its measures, then its metrics under ``metric_<name>`` where a measure has that name."""
-    columns = {
-        name: f"metric_{name}" if name in (*MEASURES, "group", "run", "step", "file") else name
-        for name in trace.metrics
-    }
+    """One row for each run and step: its figures, then its metrics, as ``metric_<name>`` where the name is taken."""
+    taken = {*traced_figures(), "group", "run", "step", "file"}
+    columns = {name: f"metric_{name}" if name in taken else name for name in trace.metrics}
     return [
         {"group": run.group, "run": run.name, "step": point.step, "file": point.file}
         | dict(point.measures)
@@ -81,18 +61,18 @@ def point_rows(trace: Trace) -> list[dict[str, Any]]:
 
 
 def window_label(window: Window, settings: TraceSettings) -> str:
-    """Which checkpoints."""
+    """Say which checkpoints a window takes."""
     return "all checkpoints" if window == "all" else f"from step {settings.from_step}"
 
 
-def interval_text(estimate: Estimate, digits: int = 3) -> str:
-    """A mean with its interval, as "+0.912 [+0.890, +0.934]"; "none" where there is none."""
-    if estimate.mean is None:
+def interval_text(mean: RunMean, digits: int = 3) -> str:
+    """Write a mean with its interval, as "+0.912 [+0.890, +0.934]"; "none" where there is none."""
+    if mean.mean is None:
         return "none"
-    text = f"{estimate.mean:+.{digits}f}"
-    if estimate.low is None or estimate.high is None:
+    text = f"{mean.mean:+.{digits}f}"
+    if mean.low is None or mean.high is None:
         return text
-    return f"{text} [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"
+    return f"{text} [{mean.low:+.{digits}f}, {mean.high:+.{digits}f}]"
 
 
 def notes_of(item: Correlation | Difference) -> str:
@@ -108,8 +88,8 @@ def _row(item: Correlation | Difference, settings: TraceSettings) -> dict[str, A
         row |= {"bdm": item.bdm, "entropy": item.entropy}
     row["checkpoints"] = window_label(item.window, settings)
     row["runs"] = len(item.pearson.values)
-    for kind, estimate in (("pearson", item.pearson), ("spearman", item.spearman)):
-        row |= {kind: estimate.mean, f"{kind}_low": estimate.low, f"{kind}_high": estimate.high}
+    for kind, found in (("pearson", item.pearson), ("spearman", item.spearman)):
+        row |= {kind: found.mean, f"{kind}_low": found.low, f"{kind}_high": found.high}
         if isinstance(item, Difference):
-            row[f"{kind}_verdict"] = verdict(estimate)
+            row[f"{kind}_verdict"] = verdict(found)
     return row | {"note": notes_of(item)}

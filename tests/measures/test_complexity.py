@@ -13,7 +13,8 @@ from conftest import memory_checkpoint, minilm_directory, shared
 
 from momos_compress import MomosError, open_checkpoint
 from momos_compress.measures.bdm import matrix_bdm, qubd, sign_bdm, windowed_bdm
-from momos_compress.measures.complexity import Complexity, measure
+from momos_compress.measures.complexity import Complexity
+from momos_compress.measures.one_pass import measure
 from momos_compress.measures.settings import MeasureSettings
 from momos_compress.sources.baseline import (
     Baseline,

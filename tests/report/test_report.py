@@ -21,19 +21,24 @@ from PIL import Image
 from momos_cli.report import report
 from momos_compress.errors import MomosError
 from momos_compress.measures.complexity import Complexity
-from momos_compress.measures.settings import Measure
+from momos_compress.measures.registry import MeasureName
 from momos_compress.report.correlation import correlations
-from momos_compress.report.data import families, plane_records, profile, profile_records, ratio_text
+from momos_compress.report.families import families
+from momos_compress.report.layers import panels_of, profile, profile_records
+from momos_compress.report.ranks import plane_records
+from momos_compress.report.texts import ratio_text
 from momos_compress.report.words import cautions, facts, summary
 from momos_compress.report.write import FIGURES, write_report
-from momos_compress.study.rows import LayerRow, Row, columns, read_rows, write_row
+from momos_compress.study.flat_rows import flat_records
+from momos_compress.study.row_files import read_rows, write_row
+from momos_compress.study.rows import LayerRow, Row
 
 pytest.importorskip("altair", reason="the extra 'report' is not installed")
 pytest.importorskip("vl_convert", reason="the extra 'report' is not installed")
 
 from momos_compress.drawing.render import Spec, javascript, render_svg
 from momos_compress.report import page as report_page
-from momos_compress.report.page import Subject
+from momos_compress.report.subject import Subject
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 SETTINGS = {
@@ -122,7 +127,7 @@ def svg_texts(svg: bytes) -> list[str]:
     return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg.decode())]
 
 
-def chart(rows: Sequence[Row], measure: Measure = "sign") -> Spec:
+def chart(rows: Sequence[Row], measure: MeasureName = "sign") -> Spec:
     spec = Subject(rows, measure, "reinitialised", None).figure2(measure, "reinitialised")
     assert spec is not None
     return spec
@@ -135,7 +140,7 @@ def values(spec: Spec) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("count", [1, 3, 110])
 @pytest.mark.parametrize("measure", ["sign", "qubd"])
-def test_models_are_ranked_and_bars_span_the_seeds(count: int, measure: Measure) -> None:
+def test_models_are_ranked_and_bars_span_the_seeds(count: int, measure: MeasureName) -> None:
     rows = [*many(count), failed_row("broken")]
     records = values(chart(rows, measure))
     assert [record["rank"] for record in records] == list(range(1, count + 1))
@@ -181,7 +186,7 @@ def test_planes_have_their_median_and_layers_their_own_ratio() -> None:
     for plane in range(8):
         middle = sorted(row.plane_ratios("shuffled")[plane].mean for row in rows)[2]
         assert medians[plane] == {"plane": plane + 1, "median": pytest.approx(middle, rel=1e-8), "models": 5}
-    layers = profile_records(profile(rows[0]), "reinitialised")
+    layers = profile_records(profile(rows[0], panels_of(rows)), "reinitialised")
     assert len(layers) == 12, "biases have no place in a profile"
     assert [layer["order"] for layer in layers] == list(range(1, 13))
     third = rows[0].layers[4]
@@ -293,7 +298,7 @@ def test_a_report_is_whole_and_the_same_every_time(count: int, tmp_path: Path) -
     assert "bit-plane (1 = most significant)" in svg_texts((results / "report" / "qubd_planes.svg").read_bytes())
     with written.csv.open(newline="") as file:
         records = list(csv.DictReader(file))
-    expected = columns(read_rows(results))
+    expected = flat_records(read_rows(results))
     assert [record["model"] for record in records] == [record["model"] for record in expected]
     assert float(records[-1]["sign_ratio"]) == expected[-1]["sign_ratio"]
     assert records[0]["error"] == "no such thing"
@@ -360,7 +365,7 @@ def test_a_page_holds_one_profile_where_all_would_be_too_many(tmp_path: Path, mo
     page = write_report(tmp_path, model="model_001.in1k").page.read_text()
     assert len(page_data(page)["layers"]["profiles"]) == 1
     assert re.findall(r"<option[^>]*>([^<]*)", page) == ["model_001.in1k"]
-    assert "--model NAME" in page
+    assert "Choose another by `model`." in page
     assert "BDM ratio by layer: model_001.in1k" in svg_texts((tmp_path / "report" / "layers.svg").read_bytes())
 
 
@@ -372,15 +377,21 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         write_report(tmp_path / "nowhere")
     study(tmp_path, many(2))
     with pytest.raises(
-        MomosError, match=r"--model 'model_00' is no measured model of this study; close ones: model_00"
+        MomosError, match=r"`model` 'model_00' is no measured model of this study; close ones: model_00"
     ):
         write_report(tmp_path, model="model_00")
-    with pytest.raises(MomosError, match=r"unknown measure 'entropy'; choose from sign, windowed, matrix, qubd"):
+    with pytest.raises(MomosError, match=r"unknown measure 'entropy'; choose from sign, windowed, matrix, qubd, lz$"):
         write_report(tmp_path, measure="entropy")  # type: ignore[arg-type]
     (tmp_path / "file").touch()
-    with pytest.raises(MomosError, match=r"file' cannot be made \(File exists\); choose another with -o"):
+    with pytest.raises(MomosError, match=r"file' cannot be made \(File exists\); choose another `output`"):
         write_report(tmp_path, tmp_path / "file")
-    for room, name in (("report", "figures"), ("report", "page"), ("drawing", "charts"), ("drawing", "render")):
+    for room, name in (
+        ("report", "figures"),
+        ("report", "page"),
+        ("report", "subject"),
+        ("drawing", "charts"),
+        ("drawing", "render"),
+    ):
         monkeypatch.delitem(sys.modules, f"momos_compress.{room}.{name}")
         monkeypatch.delattr(f"momos_compress.{room}.{name}")
     monkeypatch.setitem(sys.modules, "altair", None)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import momos_zoo
 from momos_compress import MomosError
 from momos_compress.common.units import parse_size
-from momos_compress.study.download_cache import make_room, used_bytes
+from momos_compress.study.download_cache import make, make_room, used_bytes
 from momos_compress.study.model_list import expand, read_list
 
 FIGURE_2 = read_list(momos_zoo.FIGURE_2)
@@ -200,3 +200,11 @@ def test_a_download_that_cannot_be_dropped_stays(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "unlink", refuse)
     make_room(single.parent, 0, (single,))
     assert single.is_file()
+
+
+def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("mine")
+    with pytest.raises(
+        MomosError, match=r"cache cannot hold downloads \(.*choose another results directory with `output`$"
+    ):
+        make(tmp_path / "cache")

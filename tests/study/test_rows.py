@@ -7,17 +7,10 @@ import pytest
 
 from momos_compress import MomosError
 from momos_compress.measures.complexity import Complexity
-from momos_compress.study.rows import (
-    MEASURES,
-    LayerRow,
-    Row,
-    columns,
-    fingerprint,
-    read_row,
-    read_rows,
-    row_path,
-    write_row,
-)
+from momos_compress.measures.registry import default_measures
+from momos_compress.study.flat_rows import flat_records
+from momos_compress.study.row_files import fingerprint, read_row, read_rows, row_path, write_row
+from momos_compress.study.rows import LayerRow, Row
 
 
 def complexity(factor: float = 1.0, **fields: object) -> Complexity:
@@ -117,12 +110,12 @@ def test_the_fingerprint_follows_all_that_figures_depend_on() -> None:
 
 
 def test_columns_are_the_same_for_every_row() -> None:
-    flat = columns(
+    flat = flat_records(
         [row(), Row("gone", "failed", "f", "1", error="why"), row("small", complexity=complexity(qubd=None))]
     )
     assert flat[0].keys() == flat[1].keys() == flat[2].keys()
     first = flat[0]
-    for measure in MEASURES:
+    for measure in default_measures():
         ratio = row().ratio(measure)
         assert ratio is not None
         assert (first[f"{measure}_ratio"], first[f"{measure}_ratio_low"], first[f"{measure}_ratio_high"]) == (

@@ -19,7 +19,8 @@ from momos_compress.measures.settings import MeasureSettings
 from momos_compress.study.events import Event
 from momos_compress.study.local_engine import run_local
 from momos_compress.study.model import Job, failed_row, study_model
-from momos_compress.study.rows import Row, read_row, row_path
+from momos_compress.study.row_files import read_row, row_path
+from momos_compress.study.rows import Row
 from momos_compress.study.run import run_study
 from momos_compress.study.settings import StudySettings
 
@@ -164,9 +165,9 @@ def test_a_directory_serves_one_study_at_a_time(files: list[str], tmp_path: Path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": 0}, "--seeds must be at least 1"),
-        ({"measures": MeasureSettings(planes=17)}, "--planes must lie in 1 to 16"),
-        ({"measures": MeasureSettings(percentile=50.0)}, "--percentile must lie above 50"),
+        ({"seeds": 0}, "`seeds` must be at least 1"),
+        ({"measures": MeasureSettings(planes=17)}, "`planes` must lie in 1 to 16"),
+        ({"measures": MeasureSettings(percentile=50.0)}, "`percentile` must lie above 50"),
     ],
 )
 def test_wrong_settings_are_told_before_anything_runs(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_processes_give_the_same_rows_and_survive_those_that_die(
 
 
 def test_no_workers_is_a_mistake() -> None:
-    with pytest.raises(MomosError, match="--workers must be at least 1"):
+    with pytest.raises(MomosError, match="`workers` must be at least 1"):
         list(run_local(["digits"], JOB, workers=0))
 
 
@@ -312,7 +313,7 @@ def test_a_cache_that_cannot_be_is_told_before_anything_is_measured(taken: str, 
     assert (process.returncode, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert "cache cannot hold downloads (" in err
-    assert "choose another results directory with -o" in err
+    assert "choose another results directory with " in err
     assert path.read_text() == "mine"
     assert not list((tmp_path / "out" / "rows").iterdir())
 

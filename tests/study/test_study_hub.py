@@ -15,7 +15,8 @@ from waiting import wait_for
 
 from momos_compress.sources.open import hub_repository
 from momos_compress.sources.timm import from_timm_name
-from momos_compress.study.rows import Row, read_rows
+from momos_compress.study.row_files import read_rows
+from momos_compress.study.rows import Row
 
 NAMES = ("test_vit.r160_in1k", "test_resnet.r160_in1k", "test_efficientnet.r160_in1k", "test_convnext.r160_in1k")
 GONE, BROKEN, BERT = "test_byobnet.r160_in1k", "test_vit2.r160_in1k", "org/tiny-bert"

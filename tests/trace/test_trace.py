@@ -18,19 +18,26 @@ from momos_cli.exits import guarded
 from momos_cli.trace import trace
 from momos_compress import MomosError
 from momos_compress.measures.bdm import matrix_bdm, sign_bdm, windowed_bdm
+from momos_compress.trace.correlations import correlate, groups
 from momos_compress.trace.curves import curves_of
 from momos_compress.trace.figure import curves_figure
 from momos_compress.trace.files import find_runs, step_of
-from momos_compress.trace.page import page
-from momos_compress.trace.points import MEASURES, Point, Run, group_of
-from momos_compress.trace.results import prepare, write_results
+from momos_compress.trace.intervals import interval, mean_over_runs, verdict
+from momos_compress.trace.page import trace_page
+from momos_compress.trace.points import Run, TracePoint, group_of
+from momos_compress.trace.results import prepare_directory, write_results
 from momos_compress.trace.run import Trace, trace_runs
 from momos_compress.trace.settings import TraceSettings
-from momos_compress.trace.statistics import correlate, estimate, groups, interval, verdict
 from momos_compress.trace.tables import FILES
+from momos_compress.trace.traced import traced_figures
 from momos_zoo import training_runs
 
 STEPS = (0, 1, 4, 9, 16)
+FIGURES = (
+    "sign", "windowed", "matrix", "qubd", "qubd_plane_1", "sign_entropy", "matrix_entropy", "qubd_plane_1_entropy",
+    "matrix_entropy_by_tensor", "qubd_plane_1_entropy_by_tensor", "gzip_sign_rate", "l2", "sparsity", "flipped",
+)  # fmt: skip
+"""The columns of every trace so far."""
 
 
 def write_run(
@@ -50,7 +57,7 @@ def write_run(
 def run_of(name: str, measures: dict[str, Sequence[float | None]], loss: Sequence[float]) -> Run:
     """A run as if it had been measured: the figures of each of its steps 0, 1, ..."""
     points = [
-        Point(step, "", {m: measures[m][step] if m in measures else 1.0 for m in MEASURES}, {"loss": value})
+        TracePoint(step, "", {m: measures[m][step] if m in measures else 1.0 for m in FIGURES}, {"loss": value})
         for step, value in enumerate(loss)
     ]
     return Run(name, group_of(name), ("loss",), tuple(points))
@@ -134,20 +141,20 @@ def test_the_interval_of_five_normal_values_holds_their_mean_in_93_per_cent() ->
 
 
 def test_identical_values_one_run_and_few_runs() -> None:
-    same = estimate([0.1, 0.1, 0.1, 0.1, 0.1], resamples=50, seed=0)
+    same = mean_over_runs([0.1, 0.1, 0.1, 0.1, 0.1], resamples=50, seed=0)
     assert (same.low, same.high, same.note) == (0.1, 0.1, None)
     assert verdict(same) == "BDM closer"
-    assert verdict(estimate([0.0] * 5, resamples=50, seed=0)) == "not told apart"
-    one = estimate([0.5], resamples=50, seed=0)
+    assert verdict(mean_over_runs([0.0] * 5, resamples=50, seed=0)) == "not told apart"
+    one = mean_over_runs([0.5], resamples=50, seed=0)
     assert (one.mean, one.low, one.high, one.note) == (0.5, None, None, "one run: no interval")
     assert verdict(one) == "not told apart"
-    three = estimate([0.1, 0.2, 0.3], resamples=50, seed=0)
+    three = mean_over_runs([0.1, 0.2, 0.3], resamples=50, seed=0)
     assert (round(three.low or 0, 9), verdict(three)) == (
         0.1,
         "not told apart",
     )  # all of three runs above 0 is a chance of 1 in 4
     assert three.note == "3 runs: the interval holds at most 75 %"
-    some = estimate([0.1, "the metric is constant", 0.3, 0.2, 0.2, 0.3], resamples=50, seed=0)
+    some = mean_over_runs([0.1, "the metric is constant", 0.3, 0.2, 0.2, 0.3], resamples=50, seed=0)
     assert (some.values[1], some.note) == (None, "1 of 6 runs: the metric is constant")
     assert some.mean == pytest.approx(0.22)
 
@@ -184,7 +191,7 @@ def test_each_checkpoint_is_measured_as_the_library_measures(tmp_path: Path) -> 
         assert point.step == step
         assert point.metrics == {"loss": 2 / (step + 1)}
         measures = point.measures
-        assert tuple(measures) == MEASURES
+        assert tuple(measures) == FIGURES
         assert measures["sign"] == pytest.approx(sign_bdm([torch.zeros(5), tensor]))  # save_file sorts the names
         assert measures["windowed"] is None
         assert windowed_bdm(tensor) == 0
@@ -222,6 +229,15 @@ def test_directories_of_runs_and_plain_files(tmp_path: Path) -> None:
     files = [path for _, path in runs[0].checkpoints]
     ((one,), none) = find_runs(files[::-1])
     assert (one, none) == (runs[0], ())
+
+
+def test_figures_their_order_and_their_labels() -> None:
+    assert tuple(traced_figures()) == FIGURES
+    labels = {name: each.label for name, each in traced_figures().items()}
+    assert labels["qubd_plane_1"] == "QuBD plane 1"
+    assert labels["qubd_plane_1_entropy"] == "entropy, plane 1"
+    assert labels["matrix_entropy_by_tensor"] == "entropy, 4 x 4, by tensor"
+    assert len(set(labels.values())) == len(labels)
 
 
 # Metrics
@@ -337,12 +353,12 @@ def test_bad_input_names_the_thing(tmp_path: Path, spoil: Callable[[Path], Any],
     [
         (TraceSettings(metric=("los",)), r"has no column 'los'; .*\(it has step, loss, comment\)"),
         (TraceSettings(metric=("comment",)), r"line 2: comment is 'word', no number"),
-        (TraceSettings(from_step=17), r"--from-step 17 is after net's last checkpoint, 16"),
-        (TraceSettings(from_step=-1), r"--from-step must be at least 0"),
-        (TraceSettings(planes=17), r"--planes must be 1 to 16, not 17"),
-        (TraceSettings(resamples=0), r"--resamples must be at least 1"),
-        (TraceSettings(seed=-1), r"--seed must be at least 0"),
-        (TraceSettings(metrics="away/log.csv"), r"no file 'away/log.csv'; --metrics takes a name in each run's"),
+        (TraceSettings(from_step=17), r"`from_step` 17 is after net's last checkpoint, 16"),
+        (TraceSettings(from_step=-1), r"`from_step` must be at least 0"),
+        (TraceSettings(planes=17), r"`planes` must be 1 to 16, not 17"),
+        (TraceSettings(resamples=0), r"`resamples` must be at least 1"),
+        (TraceSettings(seed=-1), r"`seed` must be at least 0"),
+        (TraceSettings(metrics="away/log.csv"), r"no file 'away/log.csv'; `metrics` takes a name in each run's"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_named(tmp_path: Path, settings: TraceSettings, message: str) -> None:
@@ -400,9 +416,9 @@ def test_a_real_run_from_training_to_the_page(real: Path, tmp_path: Path, capsys
     assert [(row["step"], float(row["train_loss"])) for row in points if row["run"] == "digits-binary-seed1"] == [
         (row["step"], float(row["train_loss"])) for row in first
     ]
-    assert points[0].keys() == {"group", "run", "step", "file", *MEASURES, "train_loss"}
+    assert points[0].keys() == {"group", "run", "step", "file", *FIGURES, "train_loss"}
     correlations = rows_of(out / "correlations.csv")
-    assert len(correlations) == 2 * len(MEASURES)
+    assert len(correlations) == 2 * len(FIGURES)
     sign = [float(row["sign"]) for row in points]
     loss = [float(row["train_loss"]) for row in points]
     runs = [stats.pearsonr(sign[i : i + 5], loss[i : i + 5]).statistic for i in (0, 5)]
@@ -459,10 +475,10 @@ def test_names_from_files_are_text_on_the_page(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>'\\"
     measures = {"sign": [3.0, 2, 1], "sign_entropy": [1.0, 3, 2]}
     run = run_of("x", measures, [3, 2, 1])
-    points = tuple(Point(p.step, p.file, p.measures, {name: p.metrics["loss"]}) for p in run.points)
+    points = tuple(TracePoint(p.step, p.file, p.measures, {name: p.metrics["loss"]}) for p in run.points)
     runs = (Run("<b>-seed0", "<b>", (name,), points),)
     found = Trace(TraceSettings(), runs, *correlate(runs, from_step=None, resamples=9, seed=0), ("<i>",))
-    prepare(tmp_path / "out")
+    prepare_directory(tmp_path / "out")
     write_results(found, tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text()
     assert "<script" not in text
@@ -470,6 +486,6 @@ def test_names_from_files_are_text_on_the_page(tmp_path: Path) -> None:
     assert "<i>" not in text
     assert "&lt;b&gt;" in text
     assert json.loads((tmp_path / "out" / "trace.json").read_text())["runs"][0]["metrics"] == [name]
-    assert page(found, "<svg/>").count("<svg/>") == 1
+    assert trace_page(found, "<svg/>").count("<svg/>") == 1
     spec = curves_figure(curves_of(found, groups(runs)))
     assert name in json.dumps(spec, ensure_ascii=False).replace("\\\\", "\\")
