@@ -22,9 +22,11 @@ from _common import machine, spread, timed
 
 from momos_compress.measures.bdm import bdm_of_counts, qubd, sign_bdm, windowed_bdm
 from momos_compress.measures.ctm import matrix_complexities
+from momos_compress.measures.lz import LZ
 from momos_compress.measures.one_pass import measure
 from momos_compress.measures.planes import as_matrix, sign_matrix_histogram
 from momos_compress.measures.settings import MeasureSettings
+from momos_compress.measures.tensor_view import TensorView
 
 PEER = """
 import sys, time, numpy as np
@@ -106,6 +108,7 @@ def main() -> None:
         ("QuBD, 8 planes", lambda: [qubd(tensor) for tensor in matrices]),
         ("QuBD, 8 planes, percentile 99.9", lambda: [qubd(tensor, percentile=99.9) for tensor in matrices]),
         ("windowed", lambda: windowed_bdm(weights)),
+        ("LZ complexity", lambda: [LZ.count(TensorView(tensor, MeasureSettings())) for tensor in weights]),
         ("every measure in one pass, by tensor", lambda: measure(named, MeasureSettings(rates="none"))),
         ("the same with the rates of the sign bits", lambda: measure(named, MeasureSettings(rates="sign"))),
     ]

@@ -1,1 +1,1 @@
-"""How complex weights are: BDM, bit-planes, rates of compressors, and the topology of what is not zero."""
+"""Measures of how complex weights are, by a table of them, and of the topology of what is not zero."""

@@ -11,36 +11,56 @@ from momos_compress.measures.ctm import matrix_complexities, string_complexities
 from momos_compress.measures.planes import CODES, matrix_codes, plane_histograms
 
 WINDOW = 256
-"""Blocks in a window of windowed BDM: few enough of the 4,096 strings that it does not saturate."""
+"""Blocks in a window of windowed BDM, few beside the 4,096 strings so that it does not saturate."""
 
 _LOG2 = np.log2(np.arange(1, WINDOW + 1))
 
 
 def bdm_of_counts(counts: np.ndarray, complexities: np.ndarray) -> float:
-    """BDM = sum over the distinct blocks of CTM(b) + log2(n_b), in bits; both arrays (codes,)."""
+    """BDM of a histogram of blocks: the sum over distinct blocks b of CTM(b) + log2(n_b) (Zenil et al. 2018).
+
+    Args:
+        counts: n_b, occurrences of each block, (codes,).
+        complexities: CTM of each block in bits, (codes,).
+
+    Returns:
+        Bits; 0 without blocks.
+    """
     return bdm_and_entropy(counts, complexities)[0]
 
 
 def bdm_and_entropy(counts: np.ndarray, complexities: np.ndarray) -> tuple[float, float]:
-    """BDM of a histogram of blocks, in bits, and the Shannon entropy of the same blocks, in bits per block.
+    """BDM of a histogram of blocks, and the Shannon entropy of the same blocks.
 
-    Both arrays (codes,); without blocks both are 0.
+    Args:
+        counts: Occurrences of each block, (codes,).
+        complexities: CTM of each block in bits, (codes,).
+
+    Returns:
+        BDM in bits, and entropy in bits per block; both are 0 without blocks.
     """
     seen = np.flatnonzero(counts > 0)  # of bools it takes a tenth of the time
     if not len(seen):
         return 0.0, 0.0
     often = counts[seen]
     logs, total = np.log2(often), float(often.sum())
-    # H = -sum(n/N log2(n/N)) = log2(N) - sum(n log2(n)) / N; not by np.dot, whose threads cost more than they add
+    # H = -sum(n/N log2(n/N)) = log2(N) - sum(n log2(n)) / N, without np.dot, whose threads cost more than they add.
     entropy = float(np.log2(total) - (often * logs).sum() / total)
     return float(complexities[seen].sum() + logs.sum()), max(0.0, entropy)
 
 
 def bdm_range(blocks: int, complexities: np.ndarray) -> tuple[float, float]:
-    """Least and greatest BDM, in bits, that so many blocks can have.
+    """Least and greatest BDM that so many blocks can have.
 
-    Least: all blocks are the simplest one. Greatest: as many distinct blocks as there are, the most complex ones first,
-    each as often as the others: another distinct block adds more than any repetition.
+    The least is that of the simplest block alone. The greatest is that of as many distinct blocks as there can be, the
+    most complex ones first and each as often as the others, as another distinct block adds more than any repetition.
+
+    Args:
+        blocks: How many blocks.
+        complexities: CTM of each block in bits, (codes,).
+
+    Returns:
+        Both in bits.
     """
     if blocks < 1:
         return 0.0, 0.0
@@ -52,28 +72,39 @@ def bdm_range(blocks: int, complexities: np.ndarray) -> tuple[float, float]:
 
 
 def sign_bdm(weights: torch.Tensor | Iterable[torch.Tensor]) -> float:
-    """The paper's measure (arXiv 2602.14896), in bits: 1-D BDM of one bit a weight, 1 where w > 0, in blocks of 12.
+    """The paper's measure (arXiv 2602.14896): 1-D BDM of one bit for each weight, 1 where w > 0, in blocks of 12.
 
-    weights: one tensor, or several that are measured as their concatenation. A last incomplete block is dropped, so
-    fewer than 12 weights give 0. The measure saturates: only 4,096 distinct blocks exist (see ``bdm_range``).
+    A last incomplete block is dropped. The measure saturates, as only 4,096 distinct blocks exist; ``bdm_range`` tells
+    how far it can reach.
+
+    Args:
+        weights: One tensor, or several that are measured as their concatenation.
+
+    Returns:
+        Bits; 0 for fewer than 12 weights.
     """
     tensors = [weights] if isinstance(weights, torch.Tensor) else weights
     return bdm_of_counts(sign_histogram(tensors), string_complexities())
 
 
 def windowed_bdm(weights: torch.Tensor | Iterable[torch.Tensor]) -> float:
-    """Sum, in bits, of the 1-D BDM of each window of 256 consecutive 12-bit blocks of each tensor's sign bits.
+    """Sum of the 1-D BDM of each window of 256 consecutive 12-bit blocks of each tensor's sign bits.
 
-    Windows begin anew with every tensor; what is left of it after its last whole window is dropped, so a tensor of
-    fewer than 3,072 weights gives 0. As a window holds few of the 4,096 strings, the measure grows with the number of
-    weights and does not saturate.
+    As a window holds few of the 4,096 strings, the measure grows with the number of weights and does not saturate.
+    Windows begin anew with every tensor, and what is left after its last whole window is dropped.
+
+    Args:
+        weights: One tensor or several.
+
+    Returns:
+        Bits; a tensor of fewer than 3,072 weights adds 0.
     """
     tensors = [weights] if isinstance(weights, torch.Tensor) else weights
     return sum(windowed_bdm_of_codes(block_codes(bits)) for tensor in tensors for bits in sign_bits(tensor))
 
 
 def windowed_bdm_of_codes(codes: np.ndarray) -> float:
-    """Windowed BDM, in bits, of 12-bit blocks (n,) uint16 in their order; the first one begins a window."""
+    """Windowed BDM in bits of 12-bit blocks (n,) uint16 in order, the first of which begins a window."""
     windows = codes[: len(codes) // WINDOW * WINDOW].reshape(-1, WINDOW)
     ordered = np.sort(windows, axis=1)
     first = np.ones(ordered.shape, dtype=bool)  # the first of each run of equal blocks
@@ -84,9 +115,16 @@ def windowed_bdm_of_codes(codes: np.ndarray) -> float:
 
 
 def matrix_bdm(bits: torch.Tensor | np.ndarray) -> float:
-    """2-D BDM, in bits, of a binary matrix (m, n): non-overlapping 4 x 4 blocks, the rest at the border dropped.
+    """2-D BDM of a binary matrix in non-overlapping 4 x 4 blocks; what is left over at the border is dropped.
 
-    Sides under 4 give 0. MomosError for another number of dimensions, or values other than 0 and 1.
+    Args:
+        bits: (m, n), of any dtype.
+
+    Returns:
+        Bits; 0 where a side is under 4.
+
+    Raises:
+        MomosError: There are not two dimensions, or values other than 0 and 1.
     """
     matrix = bits.detach().cpu().numpy() if isinstance(bits, torch.Tensor) else np.asarray(bits)
     if matrix.ndim != 2:
@@ -98,11 +136,20 @@ def matrix_bdm(bits: torch.Tensor | np.ndarray) -> float:
 
 
 def qubd(weight: torch.Tensor, planes: int = 8, percentile: float | None = None) -> tuple[float, ...]:
-    """QuBD (arXiv 2605.15551): 2-D BDM, in bits, of each bit-plane of a quantised weight, most significant first.
+    """QuBD (arXiv 2605.15551): 2-D BDM of each bit-plane of a quantised weight.
 
-    weight: two or more dimensions, measured as (out, rest); a side under 4 gives zeros. planes: 1 to 16 bits.
-    percentile: quantise over the percentiles 100 - p to p, clamping, instead of over [min, max]. The low planes of any
-    weight look random: it is in the high ones that structure shows. MomosError for NaN or infinite values.
+    Structure shows in the high planes; the low ones of any weight look random.
+
+    Args:
+        weight: Of two or more dimensions, measured as (out, rest).
+        planes: Bits that values are quantised to, 1 to 16.
+        percentile: p in (50, 100] quantises over the percentiles 100 - p to p, clamping; None over [min, max].
+
+    Returns:
+        Bits of each plane, most significant first; zeros where a side is under 4.
+
+    Raises:
+        MomosError: The weight has no rows and columns or holds NaN or infinity, or a number is out of range.
     """
     complexities = matrix_complexities()
     return tuple(bdm_of_counts(counts, complexities) for counts in plane_histograms(weight, planes, percentile))

@@ -1,7 +1,7 @@
 """CTM tables: the algorithmic complexity of small binary objects, read from pybdm's data files.
 
-pybdm itself is not imported: version 0.1.0 asks for ``pkg_resources``, which current setuptools no longer has. Its
-tables are gzip-compressed pickles of dictionaries, so they are read by an unpickler that builds nothing else.
+pybdm itself is not imported, as version 0.1.0 asks for ``pkg_resources``, which current setuptools no longer has. Its
+tables are compressed pickles of dictionaries, which an unpickler reads that builds nothing else.
 """
 
 import collections
@@ -18,7 +18,9 @@ import numpy as np
 from momos_compress.errors import MomosError
 
 STRING_LENGTH = 12
+"""Bits of a string."""
 MATRIX_SIDE = 4
+"""Rows and columns of a matrix."""
 _ALLOWED = {
     ("collections", "defaultdict"): collections.defaultdict,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -35,7 +37,7 @@ class _DictionariesOnly(pickle.Unpickler):
 
 
 def table_path(dataset: str) -> Path:
-    """Where pybdm's installed data file for ``dataset`` ("ctm-b2-d12", "ctm-b2-d4x4") lies."""
+    """The path of pybdm's installed data file of a dataset, "ctm-b2-d12" or "ctm-b2-d4x4"."""
     try:
         path = importlib.metadata.distribution("pybdm").locate_file(f"pybdm/ctmdata/{dataset}.pkl.gz")
     except importlib.metadata.PackageNotFoundError as error:
@@ -44,7 +46,7 @@ def table_path(dataset: str) -> Path:
 
 
 def read_table(path: Path) -> dict[tuple[int, ...], dict[str, float]]:
-    """A CTM data file: shape -> {string of symbols: complexity in bits}. MomosError where it holds anything else."""
+    """Read a CTM data file as shape -> string of symbols -> complexity in bits; MomosError for any other content."""
     try:
         with gzip.open(path) as file:
             table = _DictionariesOnly(file).load()
@@ -55,19 +57,22 @@ def read_table(path: Path) -> dict[tuple[int, ...], dict[str, float]]:
 
 @cache
 def string_complexities() -> np.ndarray:
-    """CTM, in bits, of each 12-bit string: (4096,) float64, indexed by the string read as a number, first bit highest.
+    """CTM of each 12-bit string (dataset CTM-B2-D12), in which a string and its complement share one value.
 
-    A string and its complement share one entry, stored under the one that starts with 0. Source: CTM-B2-D12.
+    Returns:
+        (4096,) float64 bits, indexed by the string as a number, first bit highest.
     """
     return _complexities("ctm-b2-d12", (STRING_LENGTH,))
 
 
 @cache
 def matrix_complexities() -> np.ndarray:
-    """CTM, in bits, of each binary 4 x 4 matrix: (65536,) float64, indexed by its rows read as one number.
+    """CTM of each binary 4 x 4 matrix (dataset CTM-B2-D4x4), in which complements share one value.
 
-    The first row's first bit is the highest. Complements share one entry. Source: CTM-B2-D4x4, which is complete: no
-    value has to be imputed.
+    The dataset is complete, so that no value has to be imputed.
+
+    Returns:
+        (65536,) float64 bits, indexed by the rows as one number, the first row's first bit highest.
     """
     return _complexities("ctm-b2-d4x4", (MATRIX_SIDE, MATRIX_SIDE))
 

@@ -10,22 +10,29 @@ from momos_compress.errors import MomosError
 from momos_compress.measures.bits import CHUNK
 from momos_compress.measures.ctm import MATRIX_SIDE
 
-_ROW = 2 * MATRIX_SIDE  # eight bits of a row, two blocks' worth, make a byte
+_ROW = 2 * MATRIX_SIDE
+"""Bits of a row in two blocks, which fill a byte."""
 CODES = 2 ** (MATRIX_SIDE * MATRIX_SIDE)
+"""Distinct binary 4 x 4 blocks."""
 MAX_PLANES = 16
+"""Bits that values are quantised to at most."""
 
 
 def as_matrix(weight: torch.Tensor) -> torch.Tensor:
-    """A weight of two or more dimensions as (out, rest), QuBD's view of it (arXiv 2605.15551)."""
+    """A weight of two or more dimensions as (out, rest), as QuBD sees it (arXiv 2605.15551); MomosError for others."""
     if weight.dim() < 2:
         raise MomosError(f"a tensor of shape {list(weight.shape)} has no rows and columns; two dimensions are needed")
     return weight.detach().reshape(len(weight), math.prod(weight.shape[1:]))
 
 
 def matrix_codes(bits: np.ndarray) -> np.ndarray:
-    """The non-overlapping 4 x 4 blocks of bits (m, n) as numbers, first row's first bit highest, in any order.
+    """The non-overlapping 4 x 4 blocks of a binary matrix as numbers, the first row's first bit highest.
 
-    Returns (m // 4 * (n // 4),) uint16; rows and columns left over at the border are dropped.
+    Args:
+        bits: (m, n), zero or not.
+
+    Returns:
+        (m // 4 * (n // 4),) uint16, in any order; what is left over at the border is dropped.
     """
     rows, columns = (side // MATRIX_SIDE * MATRIX_SIDE for side in bits.shape)
     if not rows or not columns:
@@ -40,7 +47,7 @@ def matrix_codes(bits: np.ndarray) -> np.ndarray:
 
 
 def _tiles(matrix: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Pieces of bounded size that no 4 x 4 block crosses."""
+    """Cut a matrix into pieces of bounded size whose borders no 4 x 4 block crosses."""
     rows, columns = (side // MATRIX_SIDE * MATRIX_SIDE for side in matrix.shape)
     width = max(_ROW, min(columns, CHUNK // MATRIX_SIDE // _ROW * _ROW))
     height = max(MATRIX_SIDE, CHUNK // width // MATRIX_SIDE * MATRIX_SIDE)
@@ -50,7 +57,7 @@ def _tiles(matrix: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def sign_matrix_histogram(weight: torch.Tensor) -> np.ndarray:
-    """Histogram (65536,) int64 of the 4 x 4 blocks of a weight's sign bits, as (out, rest); 1 where w > 0."""
+    """Histogram (65536,) int64 of the 4 x 4 blocks of a weight's sign bits as (out, rest), 1 where w > 0."""
     counts = np.zeros(CODES, dtype=np.int64)
     for tile in _tiles(as_matrix(weight)):
         counts += np.bincount(matrix_codes((tile > 0).cpu().numpy()), minlength=CODES)
@@ -58,12 +65,18 @@ def sign_matrix_histogram(weight: torch.Tensor) -> np.ndarray:
 
 
 def quantisation_range(weight: torch.Tensor, percentile: float | None) -> tuple[float, float]:
-    """Least and greatest value, or the percentiles 100 - p and p (linear interpolation). MomosError for NaN, infinity.
+    """The range that values are quantised over.
 
-    percentile: p in (50, 100], the same share cut off at both ends.
+    Args:
+        weight: Values of any shape.
+        percentile: p in (50, 100] takes the percentiles 100 - p and p, by linear interpolation; None the least and the
+            greatest value.
+
+    Raises:
+        MomosError: A value is NaN or infinite, or ``percentile`` is out of range.
     """
     if percentile is not None and not 50 < percentile <= 100:
-        raise MomosError(f"the percentile must lie above 50 and at most at 100, not {percentile}")
+        raise MomosError(f"`percentile` must lie above 50 and at most at 100, not {percentile}")
     low, high = (float(bound) for bound in torch.aminmax(weight))
     if not math.isfinite(low) or not math.isfinite(high):
         raise MomosError("NaN or infinite values have no quantisation range; repair or leave out the tensor")
@@ -74,13 +87,24 @@ def quantisation_range(weight: torch.Tensor, percentile: float | None) -> tuple[
 
 
 def plane_histograms(weight: torch.Tensor, planes: int, percentile: float | None = None) -> np.ndarray:
-    """4 x 4 blocks of each bit-plane of a weight quantised to ``planes`` bits: (planes, 65536) int64, highest first.
+    """Count the 4 x 4 blocks of each bit-plane of a quantised weight.
 
-    A value's code is round((w - low) / (high - low) * (2^b - 1)), half to even, clamped; computed in float64, so that
-    every device gives the same. A constant tensor has the code 0 throughout.
+    A value's code is round((w - low) / (high - low) * (2^b - 1)), half to even and clamped, in float64, so that every
+    device gives the same. A constant tensor has the code 0 throughout.
+
+    Args:
+        weight: Of two or more dimensions, counted as (out, rest).
+        planes: b, 1 to 16.
+        percentile: p in (50, 100] quantises over the percentiles 100 - p to p; None over [min, max].
+
+    Returns:
+        (planes, 65536) int64, most significant plane first; zeros where a side is under 4.
+
+    Raises:
+        MomosError: The weight has no rows and columns or holds NaN or infinity, or a number is out of range.
     """
     if not 1 <= planes <= MAX_PLANES:
-        raise MomosError(f"the number of bit-planes must lie in 1 to {MAX_PLANES}, not {planes}")
+        raise MomosError(f"`planes` must lie in 1 to {MAX_PLANES}, not {planes}")
     matrix = as_matrix(weight)
     counts = np.zeros((planes, CODES), dtype=np.int64)
     if min(matrix.shape) < MATRIX_SIDE:

@@ -1,4 +1,4 @@
-"""Rates of general compressors: how much of a stream of bytes gzip, bz2 and lzma leave."""
+"""Rates of general compressors: the share of a stream that gzip, bz2 and lzma leave."""
 
 import bz2
 import lzma
@@ -10,13 +10,13 @@ import numpy as np
 
 
 class Compressor(Protocol):
-    """What the standard library's incremental compressors have in common."""
+    """An incremental compressor of the standard library."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Take more data; returns what is ready."""
+        """Take more data, and return what is ready."""
 
     def flush(self) -> bytes:
-        """The end of the stream."""
+        """Return the end of the stream."""
 
 
 COMPRESSORS: Mapping[str, Callable[[], Compressor]] = {
@@ -24,11 +24,11 @@ COMPRESSORS: Mapping[str, Callable[[], Compressor]] = {
     "bz2": lambda: bz2.BZ2Compressor(9),
     "lzma": lambda: lzma.LZMACompressor(preset=9),
 }
-"""Each at its highest level."""
+"""Name -> a compressor at its highest level."""
 
 
 class StreamRates:
-    """Compressed over original size of a stream, by each of COMPRESSORS; memory does not grow with the stream."""
+    """Compressed over original size of a stream of bytes, which is not held in memory."""
 
     def __init__(self) -> None:
         self._compressors = {name: make() for name, make in COMPRESSORS.items()}
@@ -42,14 +42,14 @@ class StreamRates:
             self._sizes[name] += len(compressor.compress(data))
 
     def result(self) -> dict[str, float]:
-        """End the stream; rate by compressor, empty for an empty stream."""
+        """End the stream, and return compressor -> rate; nothing for an empty stream."""
         for name, compressor in self._compressors.items():
             self._sizes[name] += len(compressor.flush())
         return {name: size / self._bytes for name, size in self._sizes.items()} if self._bytes else {}
 
 
 class BitRates:
-    """Rates of a stream of bits, eight to the byte, first bit highest; the last byte is filled with zeros."""
+    """Rates of a stream of bits: eight to the byte, first bit highest, the last byte filled with zeros."""
 
     def __init__(self) -> None:
         self._rates = StreamRates()
@@ -63,6 +63,6 @@ class BitRates:
         self._rest = bits[whole:].copy()
 
     def result(self) -> dict[str, float]:
-        """End the stream; rate by compressor."""
+        """End the stream, and return compressor -> rate."""
         self._rates.add(np.packbits(self._rest).tobytes())
         return self._rates.result()

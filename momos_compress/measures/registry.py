@@ -109,6 +109,9 @@ MEASURES: dict[str, Measure | str] = {
 }
 """Name -> record, or "module:object" where it lies, in the order of tables."""
 
+FIRST_MEASURES = ("sign", "windowed", "matrix", "qubd")
+"""Measures that every row of a study has, from the first version on."""
+
 if TYPE_CHECKING:
     MeasureName = str
 else:  # what the command line offers as choices

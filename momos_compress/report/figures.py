@@ -1,23 +1,16 @@
 """The charts of a report as Vega-Lite specifications (extra: report)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import altair as alt
 
 from momos_compress.drawing.charts import Records, chart_on, named_data, specification
-from momos_compress.drawing.render import COLOURS, OTHER_COLOUR, WIDTH, Spec
+from momos_compress.drawing.render import WIDTH, Spec
 from momos_compress.measures.registry import MeasureName, measure_named
+from momos_compress.report.axes import colour_by_family, rank_axis, ratio_axis, reference_line, size_by_parameters
 from momos_compress.report.correlation import Correlations
-from momos_compress.report.families import OTHER
-from momos_compress.report.texts import BASELINE_LABELS, significant
+from momos_compress.report.texts import BASELINE_LABELS
 from momos_compress.study.settings import BaselineKind
-
-NAMED_MODELS = 20
-"""Models up to which the axis of ranks shows names."""
-
-_LEAST_SPAN = 1e-7
-"""Least height of an axis of ratios, at which labels still tell its ticks apart."""
 
 
 def figure2(
@@ -36,9 +29,9 @@ def figure2(
     shown = measure_named(measure)
     lows, highs = ([record[key] for record in records] for key in ("low", "high"))
     units = f"({shown.unit} / {shown.unit})"
-    y = _ratio_axis(f"{shown.quantity} ratio, {over} over {BASELINE_LABELS[baseline]} {units}", lows, highs)
+    y = ratio_axis(f"{shown.quantity} ratio, {over} over {BASELINE_LABELS[baseline]} {units}", lows, highs)
     base = chart_on("models").encode(
-        x=_rank_axis(len(records)),
+        x=rank_axis(len(records)),
         tooltip=[
             alt.Tooltip("model:N", title="model"),
             alt.Tooltip("its_family:N", title="family"),
@@ -52,12 +45,12 @@ def figure2(
     bars = base.mark_rule(style="spread").encode(y=alt.Y("low:Q", **y), y2="high:Q")
     points = base.mark_point(filled=True, opacity=0.85).encode(
         y=alt.Y("ratio:Q", **y),
-        color=_by_family(families),
-        size=_by_parameters([record["parameters"] for record in records]),
+        color=colour_by_family(families),
+        size=size_by_parameters([record["parameters"] for record in records]),
     )
     title = f"{shown.quantity} ratio of {len(records)} {'model' if len(records) == 1 else 'models'}: {shown.label}"
     title = title[0].upper() + title[1:]
-    chart = alt.layer(_reference(**y), points, bars, height=380)
+    chart = alt.layer(reference_line(**y), points, bars, height=380)
     subtitle = f"{over} over {BASELINE_LABELS[baseline]} copies; points: mean of {seeds}; bars: least to greatest; "
     return specification(chart, title, f"{subtitle}dashed: as complex as the copies", models=records, one=[{}])
 
@@ -76,11 +69,11 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
     hovered = alt.selection_point(name="hovered", fields=["key"], on="pointerover", clear="pointerout", empty=False)
     ratios = [record["ratio"] for record in records]
     ratio_title = f"QuBD ratio, {over} over {BASELINE_LABELS[baseline]} (bits / bits)"
-    y = _ratio_axis(ratio_title, ratios, ratios)
+    y = ratio_axis(ratio_title, ratios, ratios)
     plane = alt.X(
         "plane:O", title="bit-plane (1 = most significant)", axis=alt.Axis(labelAngle=0), scale=alt.Scale(padding=0.3)
     )
-    base = chart_on("models").encode(x=plane, y=alt.Y("ratio:Q", **y), color=_by_family(families), detail="key:N")
+    base = chart_on("models").encode(x=plane, y=alt.Y("ratio:Q", **y), color=colour_by_family(families), detail="key:N")
     lines = base.mark_line(interpolate="linear").encode(
         opacity=alt.condition(hovered, alt.value(1), alt.value(0.35)),
         strokeWidth=alt.condition(hovered, alt.value(3), alt.value(1.2)),
@@ -99,7 +92,7 @@ def qubd_planes(records: Records, medians: Records, families: Sequence[str], bas
         alt.Tooltip("models:Q", title="models"),
     ]
     chart = alt.layer(
-        _reference(**y),
+        reference_line(**y),
         lines,
         middle.mark_line(style="median-line"),
         wide,
@@ -136,13 +129,13 @@ def layer_profile(
             scale=alt.Scale(zero=False, nice=False, padding=10),
         )
         unit = measure_named(key).unit
-        y = _ratio_axis([titles[key], f"ratio ({unit} / {unit})"])
+        y = ratio_axis([titles[key], f"ratio ({unit} / {unit})"])
         base = alt.Chart().encode(x=x, y=alt.Y(f"{key}:Q", **y))
         tooltip = [alt.Tooltip("order:Q", title="tensor"), alt.Tooltip("name:N"), alt.Tooltip("shape:N")]
         tooltip += [alt.Tooltip(f"{one}:Q", title=f"{titles[one]} ratio", format=".6~r") for one in keys]
         panels.append(
             alt.layer(
-                _reference(**y),
+                reference_line(**y),
                 base.mark_line(style="profile-line"),
                 base.mark_point(filled=True, style="profile-point").encode(tooltip=tooltip),
                 height=130,
@@ -185,53 +178,3 @@ def correlation(found: Correlations, baseline: BaselineKind) -> Spec:
     subtitle = f"Spearman's rank correlation over models, {n}; ratios over {BASELINE_LABELS[baseline]} copies"
     known = [cell for cell in found.cells if cell["rho"] is not None]
     return specification(chart, "Do the measures agree?", subtitle, pairs=known)
-
-
-def _reference(**y: Any) -> alt.Chart:
-    rule: alt.Chart = chart_on("one").mark_rule(style="reference").encode(y=alt.YDatum(1, **y))
-    return rule
-
-
-def _ratio_axis(
-    title: str | list[str], lows: Sequence[float] | None = None, highs: Sequence[float] = ()
-) -> dict[str, Any]:
-    """The axis of ratios, which every layer of a chart must name: one that does not would have it start at 0.
-
-    Without ratios the axis spans whatever data the chart is given, as the page's script exchanges them.
-    """
-    fixed: dict[str, Any] = {"padding": 8} if lows is None else {"domain": _domain(lows, highs)}
-    scale = alt.Scale(nice=False, zero=False, **fixed)
-    return {"title": title, "scale": scale, "axis": alt.Axis(grid=True, tickCount=6)}
-
-
-def _by_parameters(parameters: Sequence[int]) -> alt.Size:
-    most = significant(max(parameters), 1)
-    shown = sorted({significant(most * share, 1) for share in (0.1, 0.4, 1)})
-    return alt.Size(
-        "parameters:Q",
-        scale=alt.Scale(type="linear", domain=[0, max(*parameters, most)], range=[30, 420]),
-        legend=alt.Legend(
-            title="parameters", values=shown, labelExpr="format(datum.value, '~s')", symbolFillColor=OTHER_COLOUR
-        ),
-    )
-
-
-def _by_family(families: Sequence[str]) -> alt.Color:
-    colours = [OTHER_COLOUR if family == OTHER else COLOURS[index] for index, family in enumerate(families)]
-    return alt.Color("family:N", scale=alt.Scale(domain=list(families), range=colours), title="family")
-
-
-def _rank_axis(models: int) -> alt.X:
-    if models <= NAMED_MODELS:
-        axis = alt.Axis(labelAngle=-35, labelLimit=180)
-        return alt.X("label:N", sort=None, title="model, by rank (1 = least ratio)", axis=axis)
-    scale = alt.Scale(domain=[0.2, models + 0.8], nice=False)
-    axis = alt.Axis(tickMinStep=1, format="d", grid=False)
-    return alt.X("rank:Q", title="rank of the model (1 = least ratio)", scale=scale, axis=axis)
-
-
-def _domain(lows: Sequence[float], highs: Sequence[float]) -> list[float]:
-    """The span of the ratios and 1, with room around them; it does not reach down to 0, where no ratio lies."""
-    low, high = min(1.0, *lows), max(1.0, *highs)
-    room = max(0.06 * (high - low), _LEAST_SPAN / 2)
-    return [low - room, high + room]

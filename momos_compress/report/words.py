@@ -88,7 +88,7 @@ def facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def cautions(rows: Sequence[Row]) -> list[str]:
     """Say why the rows of a directory may not be compared: other settings, another version.
 
-    Measures beside the default ones are left aside, as the figures of the others do not depend on them.
+    Measures beside the first four are left aside, as the figures of the others do not depend on them.
     """
     good = [row for row in rows if row.status == "ok"]
     found = []

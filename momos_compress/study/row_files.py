@@ -10,7 +10,7 @@ from typing import Any
 
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.errors import MomosError, one_line
-from momos_compress.measures.registry import chosen_measures, default_measures
+from momos_compress.measures.registry import FIRST_MEASURES, chosen_measures
 from momos_compress.study.rows import Row
 from momos_compress.study.settings import StudySettings
 
@@ -18,12 +18,12 @@ from momos_compress.study.settings import StudySettings
 def recorded(settings: StudySettings) -> dict[str, Any]:
     """The settings that figures depend on.
 
-    The device is none of them, as every device gives the same figures. Measures beside the default ones are told where
-    there are any, so that rows from before there were any still hold.
+    The device is none of them, as every device gives the same figures. Measures beside the first four are told where
+    there are any, so that rows from before there were others still hold.
     """
     record = dataclasses.asdict(settings)
     del record["device"], record["measures"]["also"]
-    if also := [name for name in chosen_measures(settings.measures.also) if name not in default_measures()]:
+    if also := [name for name in chosen_measures(settings.measures.also) if name not in FIRST_MEASURES]:
         record["measures"]["also"] = also
     return record
 

@@ -211,6 +211,7 @@ def test_a_registered_measure_is_studied_and_reported(positive: str, tmp_path: P
         own = sum(int((tensor > 0).sum()) for tensor in network(seed).values())
         assert row.complexity is not None
         assert row.complexity.value(positive) == own
+        assert row.settings["measures"]["also"] == ["positive"]  # so that rows without it are measured again
         ratio = row.ratio("positive")
         assert ratio is not None
         assert ratio.values == tuple(own / copy.others["positive"] for copy in row.reinitialised)  # type: ignore[operator]
