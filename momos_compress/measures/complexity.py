@@ -51,7 +51,7 @@ class Complexity:
     l2: float
     sign_rates: dict[str, float] | None = None
     raw_rates: dict[str, float] | None = None
-    others: Mapping[str, Figure | None] = field(default_factory=dict)
+    others: Mapping[str, Figure | None] = field(default_factory=dict, hash=False)
 
     @property
     def sign_range(self) -> tuple[float, float]:

@@ -69,6 +69,7 @@ def test_the_words_of_a_measure(name: str) -> None:
 def test_a_figure_is_deterministic_and_one_for_each_plane(name: str) -> None:
     once, again = (total(name, network(0)) for _ in range(2))
     assert once == again
+    assert hash(once) == hash(again)
     assert len(parts(once.figure(name))) == (3 if measure_named(name).per_plane else 1)
     assert all(part > 0 for part in parts(once.figure(name)))
 
