@@ -1,5 +1,6 @@
 """``momos-compress study``: measure many models."""
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
