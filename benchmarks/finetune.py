@@ -30,15 +30,15 @@ from _peers import append
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
-from momos_compress.finetuning.run import Data, finetune
+from momos_compress.finetuning.run import finetune
 from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.setup import TrainingData
 from momos_compress.modules.parametrised import parametrise
-from momos_compress.settings import Coding
 from momos_compress.tensors.records import from_state_dict
 
 NETWORK = "resnet20_cifar10_jpeg"
 Row = dict[str, Any]
-RATES: tuple[tuple[int, float, int, float, Coding], ...] = (
+RATES: tuple[tuple[int, float, int, float, str], ...] = (
     (1000, 7.15, 5, 4.0, "classes"),
     (340, 7.4, 3, 2.0, "ans"),
     (256, 12.8, 5, 2.0, "ans"),
@@ -59,7 +59,7 @@ def trained(
 ) -> dict[str, Any]:
     """One run in a directory of its own; its report, less what is not of interest."""
     data = Path(options.data)
-    where = Data(str(data / "cifar10-train.tar"), settings.validation, str(data / "cifar10-test.tar"))
+    where = TrainingData(str(data / "cifar10-train.tar"), settings.validation, str(data / "cifar10-test.tar"))
     checkpoint = open_checkpoint(str(source))
     directory = Path(options.output) / "runs" / name
     report = finetune(checkpoint, where, settings, directory, compression=compression, resume=True).to_json()

@@ -30,8 +30,10 @@ from momos_compress.calibration.sampling import Sampling
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState, normalised
 from momos_compress.calibration.statistics import Statistics
+from momos_compress.finetuning.epochs import EpochOrder, loader
 from momos_compress.finetuning.images import ImageKind
-from momos_compress.finetuning.samples import EpochOrder, Samples, loader, open_splits
+from momos_compress.finetuning.samples import Samples
+from momos_compress.finetuning.splits import open_splits
 from momos_compress.finetuning.start import calibration_of
 from momos_compress.modules.mosaic_weight import MosaicWeight
 from momos_compress.modules.parametrised import MosaicNetwork, parametrise

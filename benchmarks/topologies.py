@@ -24,8 +24,9 @@ from momos_compress import Settings, open_checkpoint
 from momos_compress.drawing.charts import chart_on, specification
 from momos_compress.drawing.render import COLOURS, WIDTH, render_svg
 from momos_compress.finetuning.log import read_record
-from momos_compress.finetuning.run import Data, finetune
+from momos_compress.finetuning.run import finetune
 from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.setup import TrainingData
 
 KINDS = ("random", "regular", "banded")
 RESAMPLES = 10_000
@@ -41,8 +42,8 @@ def trained(options: argparse.Namespace, kind: str, seed: int) -> dict[str, Any]
             weight_decay=1e-2, betas=(0.9, 0.999), topology=kind, density=options.density, seed=seed, save_every=0,
         )  # fmt: skip
         checkpoint = open_checkpoint("digits_mlp", pretrained=False, seed=seed)
-        finetune(checkpoint, Data("digits-train", 0.1, "digits"), settings, directory, compression=Settings(c=1.0),
-                 resume=True)  # fmt: skip
+        data = TrainingData("digits-train", 0.1, "digits")
+        finetune(checkpoint, data, settings, directory, compression=Settings(c=1.0), resume=True)
         record = read_record(directory)
     assert record is not None
     layers = record["topology"]["layers"]

@@ -5,6 +5,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from momos_compress.errors import MomosError
@@ -13,7 +14,6 @@ Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
-Coding = str
 
 SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 
@@ -40,7 +40,8 @@ class About:
         above: Greatest value that is too small.
         most: Greatest value, itself allowed.
         below: Least value that is too great.
-        offered: Names that the command line offers, where others may be registered.
+        offered: Table whose names the setting takes, as "module:table": it lies in a room above this one, and others
+            may add to it.
         note: What an error adds to the bounds.
     """
 
@@ -50,8 +51,14 @@ class About:
     above: float | None = None
     most: float | None = None
     below: float | None = None
-    offered: tuple[str, ...] = ()
+    offered: str = ""
     note: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the table that ``offered`` points at; none where it points at none."""
+        module, _, table = self.offered.partition(":")
+        return tuple(getattr(import_module(module), table)) if table else ()
 
     @property
     def bounded(self) -> bool:
@@ -104,7 +111,7 @@ def setting(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
-    offered: tuple[str, ...] = (),
+    offered: str = "",
     note: str = "",
 ) -> Value:
     """A dataclass field that says what it means and which values it takes; the arguments are those of ``About``."""
@@ -196,7 +203,7 @@ class Settings:
         None,
         help="How motifs are found: fitted to what layers compute (hessian, the default with calibration), or to the "
         "weights alone (else faiss, where it is installed).",
-        offered=("hessian", "faiss", "sklearn", "random"),
+        offered="momos_compress.fitting.methods:METHODS",
     )
     protocol: Protocol = setting("default", help="paper: the projection of the Mosaic-of-Motifs paper.")
     zero_motif: bool = setting(True, help="Force the all-zero motif into the codebook.")
@@ -213,10 +220,12 @@ class Settings:
     seed: int = seed_setting("Seed of every random draw.")
     device: Device = setting("auto", help="auto takes the GPU where there is one.")
     bdm: bool = setting(True, help="Measure complexity before and after.")
-    coding: Coding | None = setting(
+    coding: str | None = setting(
         None,
         help="How indices are stored: by how often each motif is used (ans, the default), that by row and column "
-        "(classes, smaller still), or in whole bits (packed, the default with `protocol='paper'`).",
+        "(classes, smaller still), in whole bits (packed, the default with `protocol='paper'`), or as digits of base k "
+        "(radix, for up to 16 motifs).",
+        offered="momos_compress.coding.registry:CODINGS",
     )
     calibrate: str | None = setting(
         None,

@@ -11,7 +11,7 @@ import torch
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks
 from momos_cli import app as cli
 from momos_compress import Settings, compress
-from momos_compress.compression import pipeline
+from momos_compress.compression import fit
 from momos_compress.compression.report import Report
 from momos_compress.sources.checkpoint import Checkpoint
 from momos_compress.tensors.records import Tensors, from_state_dict
@@ -29,7 +29,7 @@ def memory_checkpoint(state: Mapping[str, torch.Tensor], **fields: object) -> Ch
 def compress_version1(checkpoint: Checkpoint, path: Path, **settings: object) -> Report:
     """Compress into a file of the format's first version, without extensions: flat blocks, packed, float16 motifs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "find_rows", lambda *arguments: {})
+        patch.setattr(fit, "find_rows", lambda *arguments: {})
         plain = Settings(coding="packed", codebook_dtype="float16", calibrate="none", bdm=False, **settings)  # type: ignore[arg-type]
         return compress(checkpoint, plain, path)
 

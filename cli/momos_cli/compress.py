@@ -25,7 +25,7 @@ from momos_compress.settings import Settings, setting
 
 if TYPE_CHECKING:
     from momos_compress.common.stages import Stages
-    from momos_compress.search.bisection import Budget
+    from momos_compress.search.budget import Budget
     from momos_compress.sources.checkpoint import Checkpoint
 
 
@@ -44,7 +44,7 @@ class Target:
     def budget(self) -> "Budget | None":
         """What the search is given; None where nothing is asked."""
         from momos_compress.common.units import parse_size
-        from momos_compress.search.bisection import Budget
+        from momos_compress.search.budget import Budget
 
         if self == Target():
             return None
@@ -71,10 +71,11 @@ def compress(
     made, source = settings.made(), origin.made()  # a wrong option is told before anything is loaded
     from momos_compress.common.atomic import check_writable
     from momos_compress.common.stages import Stages
-    from momos_compress.planning.plan import output_path, resolve
+    from momos_compress.planning.choices import check_compression
+    from momos_compress.planning.plan import output_path
     from momos_compress.search.budget import check_budget
 
-    resolve(made)
+    check_compression(made)
     budget = target.made().budget()
     if budget is not None:
         budget.check()
@@ -149,8 +150,8 @@ def _compress_within(
     """Search block sizes and rate weights, except those that the user gave."""
     from momos_cli.compress_view import show_points, show_report
     from momos_cli.progress import StageProgress
-    from momos_compress.search.bisection import RATE_WEIGHTS
-    from momos_compress.search.budget import BLOCK_SIZES, compress_within
+    from momos_compress.search.settings_path import RATE_WEIGHTS
+    from momos_compress.search.within import BLOCK_SIZES, compress_within
 
     made = settings.made()
     ranges: dict[str, Any] = {

@@ -7,9 +7,9 @@ from rich.table import Table
 from momos_cli.render import console, mosaic_size, pairs
 from momos_compress.common.units import binary_size, duration
 from momos_compress.compression.report import Report
-from momos_compress.planning.estimate import Estimate
+from momos_compress.planning.estimate import CostEstimate
 from momos_compress.planning.plan import Plan
-from momos_compress.search.budget import BudgetReport
+from momos_compress.search.within import BudgetReport
 
 
 def show_report(report: Report) -> None:
@@ -59,7 +59,7 @@ def show_points(found: BudgetReport) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", "error", "time"):
         table.add_column(column, justify="right")
-    for number, point in enumerate(found.points):
+    for number, point in enumerate(found.trials):
         table.add_row(
             "*" if number == found.chosen else "",
             str(point.s),
@@ -78,7 +78,7 @@ def show_points(found: BudgetReport) -> None:
         console.print(f"drop: points of {found.measured}")
 
 
-def show_plan(work: Plan, estimate: Estimate) -> None:
+def show_plan(work: Plan, estimate: CostEstimate) -> None:
     """What a run would do, for --dry-run."""
     rows = [
         ("parameters", f"{work.parameters:,}; {len(work.selection.chosen)} tensors take part"),

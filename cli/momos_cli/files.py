@@ -62,9 +62,9 @@ def inspect(
 
 def _output_errors(file: "MomosFile", against: str, data: str, settings: Settings, origin: Origin) -> dict[str, float]:
     from momos_cli.progress import StageProgress
+    from momos_compress.common.device import resolve_device
     from momos_compress.networks.load import model_of
     from momos_compress.networks.sensitivity import sensitivity
-    from momos_compress.planning.plan import resolve_device
 
     place = resolve_device(settings.device)
     original = open_model(against, origin, seed=settings.seed, quiet=False)
@@ -118,9 +118,9 @@ def evaluate(
     """Measure top-1 and top-5 accuracy of a dense checkpoint or a compressed file."""
     import momos_zoo  # noqa: F401  registers the demo
     from momos_cli.progress import StageProgress
+    from momos_compress.common.device import resolve_device
     from momos_compress.data.registry import DATASETS
     from momos_compress.networks.accuracy import evaluate as measure
-    from momos_compress.planning.plan import resolve_device
 
     data = data or own_data(model)
     if data is None:

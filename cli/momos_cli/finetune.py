@@ -14,7 +14,7 @@ from momos_compress.settings import Settings
 
 if TYPE_CHECKING:
     from momos_compress.container.reader import MomosFile
-    from momos_compress.finetuning.run import Data
+    from momos_compress.finetuning.setup import TrainingData
     from momos_compress.sources.checkpoint import Checkpoint
 
 COMPRESSION = Fields(
@@ -61,10 +61,10 @@ def finetune(
     from momos_cli.progress import StageProgress
     from momos_compress.finetuning.processes import is_main
     from momos_compress.finetuning.run import finetune as run
-    from momos_compress.planning.plan import resolve
+    from momos_compress.planning.choices import check_compression
 
     start = compression.made(seed=made.seed, device=made.device)
-    resolve(start)
+    check_compression(start)
     where = _data(teacher or model, data, validation if share is None else share, test)
     source, original = _networks(model, teacher, compression, origin.made(), seed=made.seed, quiet=quiet)
     quiet = quiet or not is_main()
@@ -77,7 +77,7 @@ def finetune(
             compression=start,
             teacher=original,
             resume=resume,
-            tell=progress,
+            progress=progress,
         )
     if not is_main():
         return
@@ -95,10 +95,10 @@ def _share(validation: str) -> float | None:
         return None
 
 
-def _data(network: str, train: str | None, validation: str | float, test: str | None) -> "Data":
+def _data(network: str, train: str | None, validation: str | float, test: str | None) -> "TrainingData":
     """The data that the user named, else those that an embedded network brings along."""
     import momos_zoo  # noqa: F401  registers the demo and its data
-    from momos_compress.finetuning.run import Data
+    from momos_compress.finetuning.setup import TrainingData
     from momos_compress.sources.open import NAMED_SOURCES
 
     named = NAMED_SOURCES.get(network)
@@ -108,7 +108,7 @@ def _data(network: str, train: str | None, validation: str | float, test: str | 
         raise MomosError(
             "--data is missing: what to train on, such as an image folder, a tar of one, or a table of texts"
         )
-    return Data(train, validation, test)
+    return TrainingData(train, validation, test)
 
 
 def _networks(

@@ -104,8 +104,8 @@ def _annotation(of: "dataclasses.Field[Any]", hint: Any, chosen: Fields) -> Any:
     text = chosen.help.get(of.name, known.help)
     if known.interval is not None:
         text = f"{text} Within {known.interval}."
-    if known.offered:
-        hint = Literal[known.offered] if of.default is not None else Literal[known.offered] | None
+    if known.names:
+        hint = Literal[known.names] if of.default is not None else Literal[known.names] | None
     rules = [Parameter(help=with_options(text, lambda flag: True))]
     if chosen.group is not None:
         rules.append(Parameter(group=chosen.group))

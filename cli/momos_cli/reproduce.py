@@ -11,7 +11,7 @@ from momos_compress.errors import MomosError
 from momos_compress.finetuning.settings import FinetuneSettings
 
 if TYPE_CHECKING:
-    from momos_compress.reproduce.momos import Network
+    from momos_compress.reproduce.momos import StudyNetwork
 
 EPOCHS, FULL_EPOCHS = 3, 200
 
@@ -43,8 +43,8 @@ def reproduce(
     """Train networks by the paper's scheme, and draw distortion over epochs and accuracy over capacity."""
     import momos_zoo  # noqa: F401  registers the paper's networks
     from momos_cli.progress import StageProgress
-    from momos_compress.finetuning.run import Data
-    from momos_compress.reproduce.momos import SIZES, combinations, reproduce_momos
+    from momos_compress.finetuning.setup import TrainingData
+    from momos_compress.reproduce.momos import SIZES, reproduce_momos, study_runs
 
     base = settings.made(epochs=(FULL_EPOCHS if full else EPOCHS) if epochs is None else epochs)
     base.resolved()
@@ -52,10 +52,12 @@ def reproduce(
     wanted = numbers("--figures", figures, int)
     sizes = SIZES if s is None else numbers("--s", s, int)
     whole = full or networks is not None or s is not None
-    runs = combinations(chosen, wanted, numbers("--c", c, float), sizes, seeds, whole=whole)
+    runs = study_runs(chosen, wanted, numbers("--c", c, float), sizes, seeds, whole=whole)
     out = Path(output).expanduser()
     with StageProgress(quiet=quiet) as progress:
-        found = reproduce_momos(runs, Data(data, base.validation, test), out, base, figures=wanted, tell=progress)
+        found = reproduce_momos(
+            runs, TrainingData(data, base.validation, test), out, base, figures=wanted, progress=progress
+        )
     if json_:
         print_json(
             {
@@ -71,9 +73,9 @@ def reproduce(
         print(f"{study}: {found.ran} runs, {found.kept} kept -> {found.csv}, {', '.join(map(str, found.figures))}")
 
 
-def _networks(names: str | None) -> "tuple[Network, ...]":
+def _networks(names: str | None) -> "tuple[StudyNetwork, ...]":
     """The networks that the user named, else the paper's."""
-    from momos_compress.reproduce.momos import NETWORKS, Network
+    from momos_compress.reproduce.momos import NETWORKS, StudyNetwork
 
     if names is None:
         return NETWORKS
@@ -81,4 +83,4 @@ def _networks(names: str | None) -> "tuple[Network, ...]":
     words = [word.strip() for word in names.split(",") if word.strip()]
     if not words:
         raise MomosError("--networks is empty; name timm's, such as cifar_resnet20")
-    return tuple(known.get(word) or Network(word, 3, residual="resnet" in word) for word in words)
+    return tuple(known.get(word) or StudyNetwork(word, 3, residual="resnet" in word) for word in words)

@@ -37,9 +37,10 @@ def sweep(
     made = settings.made(bdm=False)
     from momos_cli.progress import StageProgress
     from momos_compress.data.registry import check_disjoint
-    from momos_compress.search.sweep import combinations, run_sweep
+    from momos_compress.search.sweep import sweep as run_sweep
+    from momos_compress.search.sweep import sweep_points
 
-    combinations(made, capacities, sizes, weights)  # a wrong option is told before anything is loaded
+    sweep_points(made, capacities, sizes, weights)  # a wrong option is told before anything is loaded
     check_disjoint(data, made.calibrate)
     data = data or own_data(model, made.calibrate)
     weights_file = open_model(model, origin.made(), seed=made.seed, quiet=quiet)

@@ -7,8 +7,8 @@ from torch import nn
 
 from momos_compress.common.progress import Progress
 from momos_compress.data.draws import CalibrationData
+from momos_compress.planning.choices import Choices
 from momos_compress.planning.plan import Plan
-from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 
 
@@ -33,7 +33,7 @@ class Job:
     tell: Progress
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> Choices:
         """The plan's settings."""
         return self.work.settings
 

@@ -1,1 +1,1 @@
-"""The main job: measure, fit, write, verify, report."""
+"""The main job, from a checkpoint to a compact file and a report of it."""

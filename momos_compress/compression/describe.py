@@ -8,7 +8,7 @@ from momos_compress.sources.checkpoint import Checkpoint
 
 
 def describe_run(checkpoint: Checkpoint, work: Plan) -> dict[str, Any]:
-    """The recipe's descriptive entries (docs/format.md): they do not change how data decode."""
+    """Gather the recipe's descriptive entries (docs/format.md); data decode without them."""
     settings = work.settings
     return {
         "capacity": settings.c,

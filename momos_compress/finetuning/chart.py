@@ -15,13 +15,20 @@ PANELS: dict[str, tuple[tuple[str, str], ...]] = {
     "weights changed by the projection": (("changed", "changed"),),
     "sign BDM (bits)": (("bdm", "BDM"),),
 }
-"""Title of a panel, and the columns of metrics.csv in it with their names. A panel without any is left out."""
+"""Title of a panel -> the columns of metrics.csv in it, with their names in the legend."""
 
 HEIGHT = 170
+"""Height of a panel in pixels."""
 
 
 def training_chart(rows: Sequence[Mapping[str, Any]], name: str, best: int | None) -> Spec:
-    """One panel a kind of figure, one point an epoch; a rule at the best epoch."""
+    """Chart a run: a panel for each kind of figure, a point for each epoch, a rule at the best one.
+
+    Args:
+        rows: Rows of metrics.csv; panels without a figure in any are left out.
+        name: What was trained.
+        best: The best epoch, counted from 1; None: no rule is drawn.
+    """
     panels, data = [], {}
     for number, (title, series) in enumerate(PANELS.items()):
         shown = [(column, label) for column, label in series if any(row.get(column) is not None for row in rows)]

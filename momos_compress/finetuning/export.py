@@ -23,9 +23,16 @@ def write_tuned(
     reference: Callable[[str], torch.Tensor],
     record: Mapping[str, Any],
 ) -> int:
-    """Write the network to a file like the one it came from, mosaic and coding unchanged; returns its size in bytes.
+    """Write a trained network to a file like the one it came from, mosaic and coding unchanged.
 
-    reference: the tensor of a name that distortion is measured against. record: what the recipe tells of the training.
+    Args:
+        network: The network, and the file that it came from.
+        path: The file to write.
+        reference: Name -> the tensor that distortion is measured against.
+        record: What the recipe tells of the training.
+
+    Returns:
+        The size of the file in bytes.
     """
     file, recipe = network.file, network.file.recipe
     motifs = network.codebook.values().detach().cpu().numpy()

@@ -12,19 +12,25 @@ from momos_compress.data.image_reader import ImageReader
 from momos_compress.data.images import KEPT_BYTES, open_images
 from momos_compress.data.preprocessing import preprocessing
 from momos_compress.errors import MomosError, one_line
-from momos_compress.finetuning.samples import Place, Samples, seeded
+from momos_compress.finetuning.epochs import seeded
+from momos_compress.finetuning.samples import Place, Samples
 from momos_compress.finetuning.settings import Augment
 
 SMALL = 64
-"""Networks that take smaller images see them shifted; others see random crops, resized."""
+"""Least side of images that are cropped at random; smaller ones are shifted."""
 CROP_SCALE = (0.35, 1.0)
-"""Share of an image's area that a random crop holds: gentler than timm's 0.08 for training from scratch."""
+"""Least and greatest share of an image's area in a random crop; timm's 0.08 is for training from scratch."""
 SHIFT_SHARE = 8
-"""Images are shifted by at most this part of their side."""
+"""Images are shifted by at most one part in this many of their side."""
 
 
 class ImageKind:
-    """Images as an image classifier of timm takes them."""
+    """Images as an image classifier of timm takes them.
+
+    Args:
+        model: The classifier.
+        device: Where its inputs go.
+    """
 
     def __init__(self, model: nn.Module, device: str) -> None:
         from torchvision.transforms import Normalize
@@ -34,7 +40,7 @@ class ImageKind:
         self._normalise = Normalize(self.settings["mean"], self.settings["std"])
 
     def open(self, data: str) -> Samples:
-        """A registered data set, an image folder, a tar of one, or a table with a column of images."""
+        """Open a registered data set, an image folder, a tar of one, or a table with a column of images."""
         dataset, classes = open_images(data, self.network, self.settings["input_size"][0])
         order = list(range(len(dataset)))
         if isinstance(dataset, ImageReader):
@@ -42,7 +48,7 @@ class ImageKind:
         return Samples(data, "images", dataset, tuple(order), classes)
 
     def views(self, samples: Samples, *, augment: Augment = "none", seed: int = 0) -> "ImageViews":
-        """Images as uint8 (c, h, w)."""
+        """Show images as uint8 (c, h, w)."""
         return ImageViews(samples, self.settings, self.network, augment=self._chosen(augment), seed=seed)
 
     def _chosen(self, augment: Augment) -> Augment:
@@ -52,14 +58,22 @@ class ImageKind:
         return "crop" if min(sides) >= SMALL else "shift-flip" if channels == 3 else "shift"
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
-        """(n, c, h, w) uint8 -> float32 on the network's scale and device."""
+        """Scale (n, c, h, w) uint8 as the network takes it: float32 on its device."""
         # Channels last: convolutions on a CPU go a third faster, and what is computed is the same.
         scaled: torch.Tensor = self._normalise(batch.to(self.device).float().div(255))
         return scaled.contiguous(memory_format=torch.channels_last)
 
 
 class ImageViews(Dataset[tuple[torch.Tensor, int]]):
-    """Images as uint8 (c, h, w) with their classes, by place; decoded ones stay in memory if they are few."""
+    """Images as uint8 (c, h, w) with their classes, by place; decoded ones stay in memory if they are few.
+
+    Args:
+        samples: The images.
+        settings: How the network takes images, from ``preprocessing``.
+        network: What the network is called in messages.
+        augment: How images are varied; not "auto".
+        seed: Seed of the variation.
+    """
 
     def __init__(
         self, samples: Samples, settings: dict[str, Any], network: str, *, augment: Augment, seed: int
@@ -95,7 +109,7 @@ class ImageViews(Dataset[tuple[torch.Tensor, int]]):
         return pixels, self._targets[index]
 
     def collate(self, items: list[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, c, h, w) uint8 and (n,)."""
+        """Stack items to (n, c, h, w) uint8, and classes to (n,)."""
         pixels, targets = default_collate(items)
         return pixels, targets
 

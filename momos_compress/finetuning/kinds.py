@@ -4,12 +4,21 @@ from torch import nn
 
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.images import ImageKind
-from momos_compress.finetuning.samples import Kind
+from momos_compress.finetuning.samples import SampleKind
 from momos_compress.finetuning.texts import TextKind
 
 
-def kind_of(model: nn.Module, device: str, source: str | None) -> Kind:
-    """How this network takes its samples; MomosError where nothing here trains it."""
+def kind_of(model: nn.Module, device: str, source: str | None) -> SampleKind:
+    """Find how a network takes its samples.
+
+    Args:
+        model: The network.
+        device: Where its inputs go.
+        source: Where it came from, for its tokenizer.
+
+    Raises:
+        MomosError: if it is neither an image classifier of timm nor a sequence classifier of transformers.
+    """
     if hasattr(model, "pretrained_cfg"):
         return ImageKind(model, device)
     if type(model).__name__.endswith("ForSequenceClassification"):
@@ -21,7 +30,7 @@ def kind_of(model: nn.Module, device: str, source: str | None) -> Kind:
 
 
 def check_alike(teacher: nn.Module, student: nn.Module) -> None:
-    """MomosError where the two take other inputs, or give other outputs."""
+    """Check that two networks take the same inputs and give the same outputs; MomosError where they do not."""
     kinds = [kind_of(model, "cpu", None) for model in (teacher, student)]
     for what, (other, own) in (
         ("outputs", [kind.classes for kind in kinds]),

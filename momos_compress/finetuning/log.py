@@ -14,13 +14,20 @@ METRICS, RECORD = "metrics.csv", "run.json"
 
 
 class Log:
-    """The rows of metrics.csv, written anew and whole after every epoch."""
+    """The rows of metrics.csv in a run's directory, written anew and whole after every epoch."""
 
     def __init__(self, directory: Path) -> None:
         self.path, self.rows = directory / METRICS, list[dict[str, Any]]()
 
     def read(self, epochs: int | None) -> None:
-        """Take up the rows of the first ``epochs``, None for all; those of an epoch that was not kept are dropped."""
+        """Take up the rows that are there.
+
+        Args:
+            epochs: How many epochs to take up, None for all; rows of an epoch that was not kept are dropped.
+
+        Raises:
+            MomosError: if the file is none of a run's.
+        """
         if not self.path.is_file():
             return
         with self.path.open(newline="") as file:
@@ -31,7 +38,7 @@ class Log:
         self.rows = [{key: _number(value) for key, value in row.items()} for row in rows]
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One more epoch."""
+        """Add the row of an epoch, and write the file."""
         self.rows.append(dict(row))
         # A run that goes on may measure more, or less, than before.
         names = dict.fromkeys(name for row in self.rows for name in row)
@@ -53,13 +60,13 @@ def _number(text: str) -> Any:
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:
-    """run.json, whole or as it was."""
+    """Write run.json: whole, or it stays as it was."""
     with atomic_writer(directory / RECORD) as file:
         file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """run.json, or None where there is none; MomosError where it is not a run's."""
+    """Read run.json; None where there is none, MomosError where it is not a run's."""
     path = directory / RECORD
     if not path.is_file():
         return None

@@ -1,110 +1,99 @@
-"""The training loop: epochs, validation, checkpoints; the same for every mode."""
+"""The training loop: epochs, validation, checkpoints; the same for both modes."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
+from torch.utils.data import Sampler
 
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.checkpoints import Checkpoints
+from momos_compress.finetuning.epochs import EpochOrder, loader
+from momos_compress.finetuning.evaluation import loss_and_accuracy
 from momos_compress.finetuning.log import Log
-from momos_compress.finetuning.processes import Processes
-from momos_compress.finetuning.samples import EpochOrder, Kind, Samples, Splits, loader
-from momos_compress.finetuning.settings import FinetuneSettings
-from momos_compress.finetuning.trackers import Tracker
-from momos_compress.networks.forward import forward
+from momos_compress.finetuning.mode import TrainingMode
+from momos_compress.finetuning.optimiser import make_schedule
+from momos_compress.finetuning.samples import Place, Samples, Views
+from momos_compress.finetuning.setup import TrainingSetup
+from momos_compress.finetuning.trackers import open_tracker
 
 if TYPE_CHECKING:
     from timm.task import TrainingTask
 
-Tell = Callable[[str, int, int], None]
-AfterEpoch = Callable[[int], Mapping[str, float]]
-
 
 @dataclass
 class Trainer:
-    """One run's network, its samples and its optimiser.
+    """A run under way.
 
-    model: what the task trains. criterion: the validation figure that the best epoch has, "loss" (the least) or "top1".
-    after_epoch: told the epoch, may change the network, and returns figures for the log.
+    Attributes:
+        setup: What the run works with.
+        mode: What trains.
+        task: Gives the loss of a batch.
+        optimiser: Changes the weights.
+        scheduler: Changes its learning rates.
+        checkpoints: Where the run is, and its states on the disk.
+        log: Metrics of the epochs so far.
+        views: The training samples as the network sees them.
+        order: Batches of the epoch under way, of all processes together.
+        batches: This process's share of them.
+        best_epoch: The best epoch by validation, counted from 1; 0 until the run has ended.
     """
 
+    setup: TrainingSetup
+    mode: TrainingMode
     task: "TrainingTask"
-    model: nn.Module
-    kind: Kind
-    splits: Splits
-    settings: FinetuneSettings
     optimiser: torch.optim.Optimizer
-    criterion: Literal["loss", "top1"]
-    identity: str
-    directory: Path
-    processes: Processes
-    tell: Tell
-    after_epoch: AfterEpoch = lambda epoch: {}
-    checkpoints: Checkpoints = field(init=False)
+    scheduler: Any
+    checkpoints: Checkpoints
+    log: Log
+    views: Views
+    order: EpochOrder
+    batches: Sampler[list[Place]]
     best_epoch: int = field(init=False, default=0)
 
-    def __post_init__(self) -> None:
-        settings, train, self.device = self.settings, self.splits.train, self.processes.device
-        self.views = self.kind.views(train, augment=settings.augment, seed=settings.seed)
-        self.order = EpochOrder(len(train.order), settings.batch_size, seed=settings.seed)
-        self.batches = self.processes.share(self.order, training=True)
-        self.updates = max(1, len(self.order) // settings.accumulate)
-        self.scheduler = _schedule(self.optimiser, settings, self.updates)
-        self.checkpoints = Checkpoints(
-            self.model, self.optimiser, self.directory, self.identity, lower=self.criterion == "loss"
-        )
-        self.log = Log(self.directory)
+    @property
+    def model(self) -> nn.Module:
+        """The network that trains."""
+        return self.mode.model
+
+    @property
+    def updates(self) -> int:
+        """Steps of the optimiser in an epoch."""
+        return _updates(self.order, self.setup)
 
     def resume(self) -> bool:
-        """Go on where the run's newest checkpoint is, if there is one."""
-        self.processes.wait()
+        """Go on where the run's newest checkpoint is; returns whether there is one."""
+        processes = self.setup.processes
+        processes.wait()
         state = self.checkpoints.latest()
         if state is None:
             return False
         self.checkpoints.resume(state)
-        if not self.processes.main:  # what was kept are the sums of all
-            self.checkpoints.progress.loss_sum, self.checkpoints.progress.seen = 0.0, 0
-        self.log.read(self.checkpoints.progress.epoch)
+        if not processes.main:  # what was kept are the sums of all
+            self.checkpoints.position.loss_sum, self.checkpoints.position.seen = 0.0, 0
+        self.log.read(self.checkpoints.position.epoch)
         return True
 
     def run(self) -> None:
-        """All epochs that are left; the network ends in the state of the best."""
-        progress, processes = self.checkpoints.progress, self.processes
-        processes.prepare(self.task, running=self.settings.batch_norm == "running")
+        """Train through all epochs that are left, and leave the network in the state of the best one."""
+        position, processes, settings = self.checkpoints.position, self.setup.processes, self.setup.settings
+        processes.prepare(self.task, running=settings.batch_norm == "running")
         tracker = None
-        if processes.main and self.settings.tracker is not None:
-            tracker = Tracker(self.settings.tracker, self.directory, vars(self.settings))
-        while progress.epoch < self.settings.epochs:
-            start = time.perf_counter()
-            self._epoch()
-            extra = self.after_epoch(progress.epoch)
-            validation = self.measure(self.splits.validation)
-            if not math.isfinite(validation["loss"]):
-                raise self._diverged(validation["loss"], "on the validation samples after")
-            row = {
-                "epoch": progress.epoch + 1,
-                "step": (progress.epoch + 1) * self.updates,
-                "learning_rate": self.optimiser.param_groups[0]["lr"],
-                "train_loss": _mean(*processes.sum(progress.loss_sum, progress.seen)),
-                **{f"validation_{name}": value for name, value in validation.items()},
-                **extra,
-                "seconds": progress.seconds + time.perf_counter() - start,
-            }
+        if processes.main and settings.tracker is not None:
+            tracker = open_tracker(settings.tracker, self.setup.directory, vars(settings))
+        while position.epoch < settings.epochs:
+            row = self._epoch_and_validation()
             if processes.main:
                 self.log.add(row)
                 if tracker is not None:
                     tracker.log(row)
-            progress.epoch, progress.batch, progress.loss_sum, progress.seen = progress.epoch + 1, 0, 0.0, 0
-            progress.seconds = 0.0
+            position.next_epoch()
             if processes.main:
-                self.checkpoints.epoch_done(row[f"validation_{self.criterion}"])
+                self.checkpoints.epoch_done(row[f"validation_{criterion(self.setup)}"])
             processes.wait()
         if tracker is not None:
             tracker.finish()
@@ -112,118 +101,137 @@ class Trainer:
         self.best_epoch = int(best["epoch"])
         self.model.load_state_dict(best["state_dict"])
 
+    def _epoch_and_validation(self) -> dict[str, Any]:
+        """One epoch, what follows it, and its row of the log."""
+        position, start = self.checkpoints.position, time.perf_counter()
+        self._epoch()
+        extra = self.mode.after_epoch(position.epoch)
+        validation = self.measure(self.setup.splits.validation)
+        if not math.isfinite(validation["loss"]):
+            raise self._diverged(validation["loss"], "on the validation samples after")
+        loss_sum, seen = self.setup.processes.sum(position.loss_sum, position.seen)
+        return {
+            "epoch": position.epoch + 1,
+            "step": (position.epoch + 1) * self.updates,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "train_loss": loss_sum / max(1, seen),
+            **{f"validation_{name}": value for name, value in validation.items()},
+            **extra,
+            "seconds": position.seconds + time.perf_counter() - start,
+        }
+
     def _epoch(self) -> None:
-        settings, progress, start = self.settings, self.checkpoints.progress, time.perf_counter()
-        self._mode()
-        self.order.epoch, self.order.start = progress.epoch, progress.batch
-        self.processes.seed(settings.seed, progress.epoch, progress.batch)
-        share, waiting, before = settings.accumulate, 0, progress.seconds
+        setup, settings = self.setup, self.setup.settings
+        position, start = self.checkpoints.position, time.perf_counter()
+        self._to_train_mode()
+        self.order.epoch, self.order.start = position.epoch, position.batch
+        setup.processes.seed(settings.seed, position.epoch, position.batch)
+        share, waiting, before = settings.accumulate, 0, position.seconds
         whole = self.updates * share  # what is left over would be a step of fewer batches
         for batch, targets in loader(self.views, self.batches, workers=settings.workers):
-            if progress.batch >= whole:
+            if position.batch >= whole:
                 break
-            targets = targets.clamp(min=0) if not self.splits.train.labelled else targets
-            with self._autocast():
-                loss = self.task(self.kind.prepare(batch), targets.to(self.device))["loss"]
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise self._diverged(value, f"in step {progress.batch // share + 1} of")
-            (loss / share).backward()
+            torch.autograd.backward(self._loss(batch, targets) / share)
             waiting += 1
-            progress.batch += 1
-            progress.loss_sum += value * len(targets)
-            progress.seen += len(targets)
+            position.batch += 1
             if waiting == share:
-                self.scheduler.step_update(progress.epoch * self.updates + progress.batch // share - 1)
-                self.optimiser.step()
-                self.optimiser.zero_grad()
-                waiting = 0
-                step = progress.batch // share
+                waiting, step = 0, position.batch // share
+                self._step(position.epoch * self.updates + step - 1)
                 if settings.save_every and step % settings.save_every == 0 and step < self.updates:
-                    progress.seconds = before + time.perf_counter() - start
+                    position.seconds = before + time.perf_counter() - start
                     self._save()
-            self.tell(f"epoch {progress.epoch + 1} of {settings.epochs}", len(targets), len(self.views))
-        progress.seconds = before
+            setup.progress(f"epoch {position.epoch + 1} of {settings.epochs}", len(targets), len(self.views))
+        position.seconds = before
+
+    def _loss(self, batch: Any, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of a batch, which is added to those of the epoch."""
+        setup, position = self.setup, self.checkpoints.position
+        safe = targets if setup.splits.train.labelled else targets.clamp(min=0)
+        with self._autocast():
+            loss: torch.Tensor = self.task(setup.kind.prepare(batch), safe.to(setup.processes.device))["loss"]
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise self._diverged(value, f"in step {position.batch // setup.settings.accumulate + 1} of")
+        position.loss_sum += value * len(targets)
+        position.seen += len(targets)
+        return loss
+
+    def _step(self, update: int) -> None:
+        self.scheduler.step_update(update)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
 
     def _diverged(self, loss: float, where: str) -> MomosError:
-        epoch = self.checkpoints.progress.epoch + 1
+        epoch = self.checkpoints.position.epoch + 1
         return MomosError(
-            f"the loss is {loss} {where} epoch {epoch}; the last good checkpoint stays in {str(self.directory)!r}: "
-            "lower the learning rate"
+            f"the loss is {loss} {where} epoch {epoch}; the last good checkpoint stays in "
+            f"{str(self.setup.directory)!r}: lower the learning rate"
         )
 
     def _save(self) -> None:
-        progress = self.checkpoints.progress
-        own = progress.loss_sum, progress.seen
-        total = self.processes.sum(*own)
-        if self.processes.main:
-            progress.loss_sum, progress.seen = total[0], int(total[1])
+        """Keep the state in the middle of an epoch, with the sums of all processes."""
+        position, processes = self.checkpoints.position, self.setup.processes
+        own = position.loss_sum, position.seen
+        total = processes.sum(*own)
+        if processes.main:
+            position.loss_sum, position.seen = total[0], int(total[1])
             self.checkpoints.within_epoch()
-            progress.loss_sum, progress.seen = own
-        self.processes.seed(self.settings.seed, progress.epoch, progress.batch)
+            position.loss_sum, position.seen = own
+        processes.seed(self.setup.settings.seed, position.epoch, position.batch)
 
     def measure(self, samples: Samples) -> dict[str, float]:
-        """Mean loss over a set, and top-1 in per cent where it has classes; in eval mode, nothing varied."""
-        from timm.task import ClassificationEvaluator
+        """Measure mean loss on a set, and top-1 in per cent where it has classes."""
+        return loss_and_accuracy(
+            self.task,
+            self.setup.kind,
+            samples,
+            batch_size=self.setup.settings.batch_size,
+            processes=self.setup.processes,
+            progress=self.setup.progress,
+        )
 
-        views = self.kind.views(samples)
-        order = EpochOrder(len(samples.order), self.settings.batch_size, seed=0, shuffle=False)
-        evaluator, total = ClassificationEvaluator(self.device), 0.0
-        self.task.eval()
-        with torch.inference_mode():
-            for batch, targets in loader(views, self.processes.share(order, training=False)):
-                safe = targets if samples.labelled else targets.clamp(min=0)
-                found = self.task(self.kind.prepare(batch), safe.to(self.device))
-                total += float(found["loss"]) * len(targets)
-                if samples.labelled:
-                    evaluator.update(found["output"], targets.to(self.device))
-                self.tell("validation", len(targets), 0)
-        figures = {"loss": self.processes.sum(total)[0] / len(samples.order)}
-        several = self.processes.count > 1
-        return figures | ({"top1": float(evaluator.compute(several)["top1"])} if samples.labelled else {})
-
-    def _mode(self) -> None:
+    def _to_train_mode(self) -> None:
         self.task.train()
-        if self.settings.batch_norm == "fixed":
+        if self.setup.settings.batch_norm == "fixed":
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def _autocast(self) -> ExitStack:
-        stack = ExitStack()
-        if self.settings.bfloat16:
-            stack.enter_context(torch.autocast(torch.device(self.device).type, torch.bfloat16))
-        return stack
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if not self.setup.settings.bfloat16:
+            return nullcontext()
+        return torch.autocast(torch.device(self.setup.processes.device).type, torch.bfloat16)
 
 
-def _mean(total: float, count: float) -> float:
-    return total / max(1, count)
+def open_trainer(
+    setup: TrainingSetup, mode: TrainingMode, task: "TrainingTask", optimiser: torch.optim.Optimizer, identity: str
+) -> Trainer:
+    """Bring together what a run needs; nothing is trained or written yet.
+
+    Args:
+        setup: What the run works with.
+        mode: What trains.
+        task: Gives the loss of a batch.
+        optimiser: Changes the parameters of ``mode``.
+        identity: What tells this run from others; its checkpoints carry it.
+    """
+    settings, train = setup.settings, setup.splits.train
+    order = EpochOrder(len(train.order), settings.batch_size, seed=settings.seed)
+    views = setup.kind.views(train, augment=settings.augment, seed=settings.seed)
+    batches = setup.processes.share(order, training=True)
+    scheduler = make_schedule(optimiser, settings, _updates(order, setup))
+    lower = criterion(setup) == "loss"
+    checkpoints = Checkpoints(mode.model, optimiser, setup.directory, identity, lower=lower)
+    return Trainer(setup, mode, task, optimiser, scheduler, checkpoints, Log(setup.directory), views, order, batches)
 
 
-def accuracy(model: nn.Module, kind: Kind, samples: Samples, batch_size: int, device: str) -> dict[str, float]:
-    """Top-1 in per cent of a network on labelled samples; it is left in eval mode."""
-    from timm.task import ClassificationEvaluator
+def criterion(setup: TrainingSetup) -> Literal["loss", "top1"]:
+    """The validation figure that the best epoch is chosen by: the least loss, or the greatest top-1.
 
-    views, order = kind.views(samples), EpochOrder(len(samples.order), batch_size, seed=0, shuffle=False)
-    evaluator = ClassificationEvaluator(device)
-    model.eval()
-    with torch.inference_mode():
-        for batch, targets in loader(views, order):
-            evaluator.update(forward(model, kind.prepare(batch)), targets.to(device))
-    return {"top1": float(evaluator.compute()["top1"])}
+    Against a teacher, how far outputs are from its own says more than how many of few images come out right.
+    """
+    return "loss" if setup.loss == "distil" else "top1"
 
 
-def _schedule(optimiser: torch.optim.Optimizer, settings: FinetuneSettings, updates: int) -> Any:
-    from timm.scheduler import create_scheduler_v2
-
-    warmup = min(settings.warmup_steps, settings.epochs * updates // 5)
-    scheduler, _ = create_scheduler_v2(
-        optimiser,
-        "cosine",
-        settings.epochs,
-        warmup_epochs=warmup / updates,
-        warmup_lr=0.0,
-        step_on_epochs=False,
-        updates_per_epoch=updates,
-    )
-    return scheduler
+def _updates(order: EpochOrder, setup: TrainingSetup) -> int:
+    return max(1, order.batches // setup.settings.accumulate)

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 
 def chosen_loss(settings: FinetuneSettings, *, teacher: bool) -> Loss:
-    """What None stands for; MomosError where distillation has nothing to learn from."""
+    """Choose the loss that ``settings`` leave open: "distil" where there is a teacher, in mode "paper" "labels".
+
+    Raises:
+        MomosError: if the loss asked for needs a teacher, and there is none.
+    """
     loss: Loss = settings.loss or ("distil" if teacher and settings.mode != "paper" else "labels")
     if loss != "labels" and not teacher:
         raise MomosError(
-            f"--loss {loss} needs the original network to learn from; name it with --teacher, or use --loss labels"
+            f"`loss={loss!r}` needs the original network to learn from; name it with `teacher`, or use `loss='labels'`"
         )
     return loss
 
@@ -25,7 +29,17 @@ def chosen_loss(settings: FinetuneSettings, *, teacher: bool) -> Loss:
 def objective(
     student: nn.Module, teacher: nn.Module | None, settings: FinetuneSettings, loss: Loss, device: str
 ) -> "TrainingTask":
-    """timm's task: called with images and classes it gives a dictionary with "loss" and "output"."""
+    """Make timm's task, or one that is called as timm's are.
+
+    Called with a batch and its classes (n,), it gives a dictionary of "loss" and "output" (n, classes).
+
+    Args:
+        student: The network that trains.
+        teacher: The network that is learnt from.
+        settings: Temperature and smoothing.
+        loss: What is made small.
+        device: Where both networks are.
+    """
     from timm.task import ClassificationTask, DistillationTeacher, LogitDistillationTask
 
     if not hasattr(student, "pretrained_cfg"):

@@ -4,15 +4,32 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-Figures = dict[str, dict[str, float]]
-"""By stage (teacher, before, after): top1 in per cent, loss."""
+StageFigures = dict[str, dict[str, float]]
+"""Stage ("teacher", "before", "after") -> figures: "top1" in per cent, "loss"."""
 
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """What a run did. Accuracies (top-1) and validation_loss by stage: teacher, before, after; in per cent.
+    """What a run did.
 
-    file_bytes_before: of the file it began with; None in mode paper. ratio: the dense source over the file.
+    Attributes:
+        directory: Where everything was written.
+        output: The file that it ends in.
+        mode: "codebook" or "paper".
+        loss: What was made small.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights the file holds, counted from 1.
+        k: Motifs in the file.
+        s: Values in a block.
+        file_bytes: Size of the file.
+        file_bytes_before: Size of the file that the run began with; None in mode "paper".
+        ratio: Bytes of the dense source over ``file_bytes``; None where the source is not known.
+        validation: Figures on the validation samples.
+        test: Figures on the test samples.
+        data: What each set of samples was.
+        processes: Processes that trained.
+        resumed: Whether the run went on from a checkpoint.
+        seconds: Time of the run.
     """
 
     directory: str
@@ -26,13 +43,13 @@ class FinetuneReport:
     file_bytes: int
     file_bytes_before: int | None
     ratio: float | None
-    validation: Figures
-    test: Figures
+    validation: StageFigures
+    test: StageFigures
     data: dict[str, Any]
     processes: int
     resumed: bool
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Turn into a JSON-ready record with every field."""
         return dataclasses.asdict(self)

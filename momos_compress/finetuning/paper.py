@@ -1,15 +1,13 @@
 """The paper's scheme (arXiv 2602.14896): weights train freely, and are projected onto motifs after each epoch."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from momos_compress.compression.pipeline import fit_checkpoint
-from momos_compress.finetuning.quantised import fake_quantise
-from momos_compress.finetuning.settings import FULL
+from momos_compress.compression.fit import fit_checkpoint
 from momos_compress.mosaic.blocks import FLAT, iter_blocks
 from momos_compress.mosaic.mosaic import Mosaic, MosaicBuilder
 from momos_compress.networks.layers import own_names
@@ -18,39 +16,49 @@ from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 
 
+@dataclass(frozen=True)
 class FreeNetwork:
-    """A network whose weights train freely. model: changed in place. q: bits that weights are rounded to in a pass."""
+    """A network whose weights train freely.
 
-    def __init__(self, checkpoint: Checkpoint, model: nn.Module, q: int = FULL) -> None:
-        self.model, self._checkpoint = model, checkpoint
-        self._own = own_names(model, [info.name for info in checkpoint.tensors.infos])
-        parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._free = {name: parameters[own] for name, own in self._own.items() if own in parameters}
-        if q < FULL:
-            fake_quantise(model, q)
+    Attributes:
+        checkpoint: What it was made from.
+        model: The network, which is changed in place.
+        own: Name in the checkpoint -> name in the network.
+        weights: Name in the checkpoint -> the parameter that trains, before any rounding.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    own: Mapping[str, str]
+    weights: Mapping[str, nn.Parameter]
 
     def free(self) -> Checkpoint:
-        """The checkpoint with the parameters as they train, before any rounding."""
-        return self._with(lambda name: self._free[name] if name in self._free else self._held(name))
+        """Take the parameters as they train, before any rounding, as a checkpoint."""
+        return self._with(lambda name: self.weights[name] if name in self.weights else self._held(name))
 
     def computed(self) -> Checkpoint:
-        """The checkpoint with what the network computes with."""
+        """Take what the network computes with as a checkpoint."""
         return self._with(self._held)
 
     def project(self, settings: Settings, epoch: int) -> Mapping[str, float]:
-        """Project the weights in place, onto motifs drawn anew; returns what the paper follows over epochs.
+        """Project the weights in place, onto motifs drawn anew.
 
-        distortion: D, the sum of squared differences. changed: how many weights differ afterwards. motifs: how many
-        are in use of the k. entropy: of a block's motif, in bits.
+        Args:
+            settings: The paper's protocol, with its capacity and block size.
+            epoch: Added to the seed, so that every epoch draws other motifs.
+
+        Returns:
+            What the paper follows over epochs: "distortion" D, the sum of squared differences; "changed", how many
+            weights differ afterwards; "motifs", how many of the k are in use; "entropy" of a block's motif, in bits.
         """
         now = self.free()
         work = plan(now, replace(settings, seed=settings.seed + epoch))
-        mosaic = fit_checkpoint(now, work, None, tell=lambda *told: None).mosaic
+        mosaic = fit_checkpoint(now, work, None).mosaic
         motifs = mosaic.codebook.float()
         changed = 0
         for tensor in mosaic.tensors:
             indices = torch.from_numpy(np.concatenate(list(mosaic.indices(tensor))).astype(np.int64))
-            weight = self._free[tensor.name]
+            weight = self.weights[tensor.name]
             projected = tensor.layout.join(motifs[indices], tensor.shape).to(weight)
             changed += int((projected != weight).sum())
             with torch.no_grad():
@@ -59,19 +67,27 @@ class FreeNetwork:
         return {"distortion": mosaic.distortion, "changed": changed, "motifs": used, "entropy": mosaic.entropy}
 
     def _held(self, name: str) -> torch.Tensor:
-        path, _, attribute = self._own[name].rpartition(".")
+        path, _, attribute = self.own[name].rpartition(".")
         held: torch.Tensor = getattr(self.model.get_submodule(path), attribute)
         return held
 
     def _with(self, held: Callable[[str], torch.Tensor]) -> Checkpoint:
         def read(name: str) -> torch.Tensor:
-            return held(name).detach().cpu() if name in self._own else self._checkpoint.read(name)
+            return held(name).detach().cpu() if name in self.own else self.checkpoint.read(name)
 
-        return replace(self._checkpoint, tensors=replace(self._checkpoint.tensors, read=read))
+        return replace(self.checkpoint, tensors=replace(self.checkpoint.tensors, read=read))
+
+
+def free_network(checkpoint: Checkpoint, model: nn.Module) -> FreeNetwork:
+    """Find the parameters of ``model``, the network of ``checkpoint``; before they are parametrised."""
+    own = own_names(model, [info.name for info in checkpoint.tensors.infos])
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    weights = {name: parameters[place] for name, place in own.items() if place in parameters}
+    return FreeNetwork(checkpoint, model, own, weights)
 
 
 def mosaic_of(checkpoint: Checkpoint, settings: Settings) -> Mosaic:
-    """The mosaic of a checkpoint that has been projected: each distinct block is a motif, and nothing is lost."""
+    """Read the mosaic off a checkpoint that has been projected: each distinct block is a motif, nothing is lost."""
     work = plan(checkpoint, settings)
     names = work.selection.chosen
     pieces = [np.concatenate(list(iter_blocks(checkpoint.read(info.name), settings.s))) for info in names]

@@ -16,7 +16,7 @@ class FakeQuantised(nn.Module):
         self.top = 2 ** (bits - 1) - 1
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """weight -> the same shape, rounded."""
+        """Round a weight of any shape, float32."""
         # A tensor of zeros has no largest magnitude to take the step from.
         step = (weight.detach().abs().amax() / self.top).clamp_min(torch.finfo(torch.float32).tiny)
         rounded: torch.Tensor = weight + ((weight / step).round() * step - weight).detach()

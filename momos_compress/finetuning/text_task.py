@@ -23,21 +23,21 @@ class TextTask(TrainingTask):  # type: ignore[misc]
             teacher.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "TextTask":
-        """The teacher stays in eval mode."""
+        """Put the student into train mode; the teacher stays in eval mode."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()
         return self
 
     def prepare_distributed(self, device_ids: list[Any] | None = None, **options: Any) -> "TextTask":
-        """The student alone is shared."""
+        """Share the student alone among processes."""
         self.trainable_module = nn.parallel.DistributedDataParallel(
             self.trainable_module, device_ids=device_ids, **options
         )
         return self
 
     def forward(self, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Loss and scores (n, classes)."""
+        """Compute "loss" and "output", scores (n, classes)."""
         own = self.loss != "distil" and not self.smoothing
         found = self.trainable_module(**inputs, **({"labels": targets} if own else {}))
         total = torch.zeros((), device=found.logits.device)

@@ -16,7 +16,13 @@ from momos_compress.finetuning.settings import Augment
 
 
 class TextKind:
-    """Texts as a classifier takes them. source: where the model came from, for its tokenizer."""
+    """Texts as a sequence classifier of transformers takes them.
+
+    Args:
+        model: The classifier.
+        device: Where its inputs go.
+        source: Where it came from, for its tokenizer.
+    """
 
     def __init__(self, model: nn.Module, device: str, source: str | None) -> None:
         config: Any = getattr(model, "config", None)
@@ -25,7 +31,7 @@ class TextKind:
         self.classes = int(getattr(config, "num_labels", 0))
 
     def open(self, data: str) -> Samples:
-        """A table of texts with a column "label" or "labels", or a file of texts without."""
+        """Open a table of texts with a column "label" or "labels", or a file of texts without."""
         texts = open_text_pool(data, self._model, self._source)
         labels = labels_of(texts.files)
         if labels is not None and len(labels) != len(texts):
@@ -34,11 +40,11 @@ class TextKind:
         return Samples(data, "texts", (texts, labels), tuple(range(len(texts))), classes)
 
     def views(self, samples: Samples, *, augment: Augment = "none", seed: int = 0) -> "TextViews":
-        """Texts as tokens; nothing is varied."""
+        """Show texts as tokens; nothing is varied."""
         return TextViews(samples)
 
     def prepare(self, batch: dict[str, torch.Tensor]) -> Any:
-        """The same on the network's device."""
+        """Put a batch on the network's device."""
         return to_device(batch, self.device)
 
 
@@ -64,6 +70,6 @@ class TextViews(Dataset[tuple[dict[str, list[int]], int]]):
         return self._tokens[index], -1 if self._labels is None else self._labels[index]
 
     def collate(self, items: list[tuple[dict[str, list[int]], int]]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """(n, longest) each, and (n,)."""
+        """Pad items to (n, longest) each, and stack classes to (n,)."""
         tokens, targets = zip(*items, strict=True)
         return self._texts.batch(tokens), torch.tensor(targets)

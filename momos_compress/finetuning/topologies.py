@@ -18,10 +18,18 @@ from momos_compress.measures.topology import layer_topology
 
 
 def pattern(kind: str, rows: int, columns: int, density: float, rng: np.random.Generator) -> np.ndarray:
-    """Which of the (rows, columns) are edges, bool: about ``density`` of them, at least one a row.
+    """Draw the edges of a bipartite graph, at least one a row.
 
-    random: drawn uniformly from all. regular: as many in each row, and in each column as evenly as that allows, else at
-    random. banded: next to each other around the diagonal, wrapped at the ends.
+    Args:
+        kind: "random": uniformly from all. "regular": as many in each row, and in each column as evenly as that
+            allows, else at random. "banded": side by side around the diagonal, wrapped at the ends.
+        rows: Vertices on one side.
+        columns: Vertices on the other.
+        density: Share of (rows, columns) that are edges, about.
+        rng: What is drawn from.
+
+    Returns:
+        Which of (rows, columns) are edges, bool.
     """
     edges = np.zeros((rows, columns), dtype=bool)
     if kind == "random":
@@ -48,9 +56,20 @@ def pattern(kind: str, rows: int, columns: int, density: float, rng: np.random.G
 def masks(
     weights: Mapping[str, torch.Size], kind: str, density: float, s: int, seed: int
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """For each weight whose rows are whole blocks: which values may be other than zero; and the names of the others.
+    """Mark the values of each weight that may be other than zero.
 
-    weights: shapes by name, each of two dimensions or more.
+    Args:
+        weights: Name -> shape, each of two dimensions or more.
+        kind: The topology, as ``pattern`` takes it.
+        density: Share of blocks that may be other than zero.
+        s: Values in a block.
+        seed: Seed of the topology.
+
+    Returns:
+        Name -> mask, bool, for each weight whose rows are whole blocks; and the names of the others.
+
+    Raises:
+        MomosError: if no weight has rows of whole blocks.
     """
     found, dense = {}, []
     for number, (name, shape) in enumerate(weights.items()):
@@ -62,7 +81,7 @@ def masks(
         values = torch.from_numpy(np.repeat(edges, s, axis=1))
         found[name] = values.reshape(shape)
     if not found:
-        raise MomosError(f"no weight has rows of whole blocks of s = {s}; choose another --s")
+        raise MomosError(f"no weight has rows of whole blocks of s = {s}; choose another `s`")
     return found, tuple(dense)
 
 
@@ -71,7 +90,16 @@ def fix(
 ) -> dict[str, Any]:
     """Keep the blocks outside a topology at zero from now on, after every step of the optimiser too.
 
-    Returns the record of it: the figures of each layer's graph (see ``layer_topology``), and the weights left dense.
+    Args:
+        model: The network, whose weights of two or more dimensions are masked in place.
+        optimiser: What trains it.
+        kind: The topology, as ``pattern`` takes it.
+        density: Share of blocks that may be other than zero.
+        s: Values in a block.
+        seed: Seed of the topology.
+
+    Returns:
+        The record of it: the figures of each layer's graph (``layer_topology``), and the weights left dense.
     """
     weights = {name: weight for name, weight in model.named_parameters() if weight.ndim > 1}
     found, dense = masks({name: weight.shape for name, weight in weights.items()}, kind, density, s, seed)

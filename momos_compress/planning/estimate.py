@@ -9,22 +9,36 @@ from momos_compress.coding.packed import index_bits, packed_bytes
 from momos_compress.common.stages import peak_memory_bytes
 from momos_compress.fitting.faiss_library import clustering_device
 from momos_compress.fitting.methods import METHODS
-from momos_compress.fitting.nearest import NearestMotif
+from momos_compress.fitting.nearest import NearestMotif, Ties
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
+HEADER_BYTES = 1000
+"""Bytes of a file's header without its tensors."""
 HEADER_BYTES_PER_TENSOR = {"paper": 150, "default": 12}
-"""Beside 1,000 bytes for the file; a bundle's table is deflated."""
+"""Bytes of the header for one tensor; by default they lie in a bundle, whose table is deflated."""
 CALIBRATED_PASSES = 24
-"""Searches of all blocks in a calibrated fit; running the network comes on top and is not foreseen."""
+"""Searches of all blocks in a calibrated fit."""
 TYPICAL_ITERATIONS = 5
-"""k-means from ``seed_motifs`` ended after 3 to 7 iterations on every checkpoint measured."""
+"""Iterations of k-means from ``seed_motifs``, which ended after 3 to 7 on every checkpoint measured."""
+TRIAL_BLOCKS = 4096
+"""Random blocks whose search is timed."""
+TRIAL_MOTIFS = 2**18
+"""Most motifs that they are searched among; for more, the time is taken to grow with their number."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Rough figures; the time is for fitting and assigning, without the calibration's runs of the network."""
+class CostEstimate:
+    """Rough figures of a run.
+
+    Attributes:
+        file_bytes: Size of the file.
+        ratio: Bytes of the source over those of the file.
+        bits_per_weight: Bits of the file over all weights.
+        seconds: Time for fitting and assigning; running the network, where motifs are calibrated, comes on top.
+        peak_memory_bytes: Most resident memory.
+    """
 
     file_bytes: int
     ratio: float
@@ -34,41 +48,43 @@ class Estimate:
 
 
 def bytes_beside(checkpoint: Checkpoint, work: Plan) -> int:
-    """About what a file holds beside motifs and mosaic: tensors passed through, and the header."""
+    """Estimate the bytes of a file beside motifs and mosaic: tensors passed through, and the header."""
     rest = sum(
         info.values * (2 if work.settings.passthrough == "auto" and info.dtype.itemsize == 4 else info.dtype.itemsize)
         for info in checkpoint.tensors.infos
         if info.name in work.selection.left_out
     )
     header = HEADER_BYTES_PER_TENSOR[work.settings.protocol] * len(checkpoint.tensors.infos)
-    return rest + 1000 + header
+    return rest + HEADER_BYTES + header
 
 
-def estimate(checkpoint: Checkpoint, work: Plan) -> Estimate:
-    """Sizes follow from the plan; the time is extrapolated from the search of a few random blocks."""
+def estimate(checkpoint: Checkpoint, work: Plan) -> CostEstimate:
+    """Estimate sizes from a plan, and the time from the search of a few random blocks on this machine."""
     settings, s = work.settings, work.settings.s
-    codebook = work.k * s * CODEBOOK_DTYPES[settings.codebook_dtype or "int8"].itemsize
+    # A dtype that is measured turns out to be int8 as a rule.
+    motif_dtype = CODEBOOK_DTYPES["int8" if settings.codebook_dtype is None else settings.codebook_dtype]
     indices = packed_bytes(work.blocks, index_bits(work.k))
-    file_bytes = codebook + indices + bytes_beside(checkpoint, work)
-    rng = np.random.default_rng(settings.seed)
-    motifs = rng.standard_normal((min(work.k, 2**18), s), dtype=np.float32)
-    trial = rng.standard_normal((4096, s), dtype=np.float32)
-    ties = "lowest" if settings.protocol == "paper" else "any"
-    search = NearestMotif(motifs, ties=ties, device=clustering_device(settings.device))  # type: ignore[arg-type]
-    search(trial[:64])
-    start = time.perf_counter()
-    search(trial)
-    per_block = (time.perf_counter() - start) / len(trial) * work.k / len(motifs)
-    method = METHODS[str(settings.method)]
-    searches = work.blocks + (0 if method.draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
-    if method.reads_network:
+    file_bytes = work.k * s * motif_dtype.itemsize + indices + bytes_beside(checkpoint, work)
+    searches = work.blocks + (0 if METHODS[settings.method].draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    if METHODS[settings.method].reads_network:
         searches += work.blocks * CALIBRATED_PASSES
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
+    seconds = _seconds_per_block(work) * searches
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28
-    return Estimate(
-        file_bytes,
-        checkpoint.source_bytes / file_bytes,
-        8 * file_bytes / work.parameters,
-        per_block * searches,
-        memory,
+    return CostEstimate(
+        file_bytes, checkpoint.source_bytes / file_bytes, 8 * file_bytes / work.parameters, seconds, memory
     )
+
+
+def _seconds_per_block(work: Plan) -> float:
+    """Time of finding the nearest motif of one block, in a trial search."""
+    settings = work.settings
+    rng = np.random.default_rng(settings.seed)
+    motifs = rng.standard_normal((min(work.k, TRIAL_MOTIFS), settings.s), dtype=np.float32)
+    blocks = rng.standard_normal((TRIAL_BLOCKS, settings.s), dtype=np.float32)
+    ties: Ties = "lowest" if settings.protocol == "paper" else "any"
+    search = NearestMotif(motifs, ties=ties, device=clustering_device(settings.device))
+    search(blocks[:64])
+    start = time.perf_counter()
+    search(blocks)
+    return (time.perf_counter() - start) / len(blocks) * work.k / len(motifs)

@@ -10,11 +10,21 @@ from momos_compress.drawing.charts import chart_on, epoch_axis, specification
 from momos_compress.drawing.render import COLOURS, WIDTH, Spec
 
 HEIGHT = 220
-Rows = Sequence[Mapping[str, Any]]
+"""Height of a panel in pixels."""
+Records = Sequence[Mapping[str, Any]]
+"""Rows of momos.csv."""
 
 
-def distortion_chart(rows: Rows, figure: int) -> Spec | None:
-    """D of each epoch's projection, a panel for each network, a line for each capacity; None without rows."""
+def distortion_chart(rows: Records, figure: int) -> Spec | None:
+    """Chart D of each epoch's projection: a panel for each network, a line for each capacity.
+
+    Args:
+        rows: Rows of momos.csv with one block size.
+        figure: The number of the figure.
+
+    Returns:
+        The chart; None without rows.
+    """
     if not rows:
         return None
     return _panels(
@@ -27,8 +37,14 @@ def distortion_chart(rows: Rows, figure: int) -> Spec | None:
     )
 
 
-def accuracy_chart(rows: Rows) -> Spec | None:
-    """Accuracy of the best epoch by validation over capacity, a panel for each network, a line for each block size."""
+def accuracy_chart(rows: Records) -> Spec | None:
+    """Chart accuracy over capacity: a panel for each network, a line for each block size.
+
+    Each run counts with its best epoch by validation, on test images where all have some.
+
+    Returns:
+        The chart; None without rows.
+    """
     best = [row for row in rows if row["best"]]
     measure = "test_top1" if all(row["test_top1"] is not None for row in best) else "validation_top1"
     if not best:
@@ -48,12 +64,12 @@ def accuracy_chart(rows: Rows) -> Spec | None:
     )
 
 
-def _bars(rows: Rows) -> str:
+def _bars(rows: Records) -> str:
     seeds = len({row["seed"] for row in rows})
     return f"; bars: from least to greatest over {seeds} seeds" if seeds > 1 else ""
 
 
-def _means(rows: Rows, keys: Sequence[str], measure: str) -> list[dict[str, Any]]:
+def _means(rows: Records, keys: Sequence[str], measure: str) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in keys), []).append(float(row[measure]))

@@ -10,27 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from momos_compress.common.csv_text import csv_bytes
+from momos_compress.common.progress import Progress, silent
 from momos_compress.drawing.files import needs_extra, write_contents
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.log import METRICS, Log, read_record
-from momos_compress.finetuning.loop import Tell
-from momos_compress.finetuning.run import Data, finetune
+from momos_compress.finetuning.run import finetune
 from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.setup import TrainingData
 from momos_compress.settings import Settings
 from momos_compress.sources.open import open_checkpoint
 
 FIGURES = (3, 4, 5)
+"""The paper's figures that are drawn: 3 and 5 show distortion over epochs, 4 shows accuracy over capacity."""
 CAPACITIES = (0.005, 0.01, 0.05, 0.1)
+"""Capacities of every figure."""
 SIZES = (2, 4, 8)
+"""Block sizes of figure 4."""
 SIZE = 4
 """Block size of figures 3 and 5."""
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network of the study. figure: where its distortion over epochs stands, 3 or 5. residual: it has the paper's
-    profile for ResNets, which is SGD; others have AdamW. slow: it stands in figure 4 with one block size alone, unless
-    all are asked for.
+class StudyNetwork:
+    """A network of the study.
+
+    Attributes:
+        name: As timm calls it.
+        figure: The figure of its distortion over epochs, 3 or 5.
+        residual: Whether it has the paper's profile for ResNets, which is SGD; others have AdamW.
+        slow: Whether it stands in figure 4 with one block size alone, unless all are asked for.
     """
 
     name: str
@@ -39,34 +47,54 @@ class Network:
     slow: bool = False
 
     def settings(self, base: FinetuneSettings) -> FinetuneSettings:
-        """The paper's profile for this network: optimiser, learning rate, weight decay; no warm-up."""
+        """Choose the paper's profile for this network: optimiser, learning rate, weight decay; no warm-up."""
         base = replace(base, mode="paper", loss="labels", warmup_steps=0)
         if self.residual:
             return replace(base, optimiser="momentum", learning_rate=0.1, weight_decay=1e-4)
         return replace(base, optimiser="adamw", learning_rate=3e-4, weight_decay=1e-2, betas=(0.9, 0.999))
 
 
-NETWORKS = (Network("momos_mlp", 3), Network("cifar_resnet20", 3, residual=True), Network("cifar_vit", 5, slow=True))
+NETWORKS = (
+    StudyNetwork("momos_mlp", 3),
+    StudyNetwork("cifar_resnet20", 3, residual=True),
+    StudyNetwork("cifar_vit", 5, slow=True),
+)
+"""The networks of the paper's study."""
 
 
 @dataclass(frozen=True)
-class Combination:
-    """One run of the study."""
+class StudyRun:
+    """One run of the study.
 
-    network: Network
+    Attributes:
+        network: What is trained.
+        s: Values in a block.
+        c: Capacity, motifs over blocks.
+        seed: Seed of weights, batches and motifs.
+    """
+
+    network: StudyNetwork
     s: int
     c: float
     seed: int
 
     @property
     def name(self) -> str:
-        """Its directory."""
+        """The name of its directory."""
         return f"{self.network.name}-s{self.s}-c{self.c:g}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
-class Study:
-    """What was run and written. rows: one a run and epoch."""
+class Reproduction:
+    """What was run and written.
+
+    Attributes:
+        rows: One for each run and epoch.
+        figures: The files drawn.
+        csv: The file of all rows.
+        ran: Runs that were trained.
+        kept: Runs that were there already.
+    """
 
     rows: tuple[dict[str, Any], ...]
     figures: tuple[Path, ...]
@@ -75,25 +103,34 @@ class Study:
     kept: int
 
 
-def combinations(
-    networks: Sequence[Network],
+def study_runs(
+    networks: Sequence[StudyNetwork],
     figures: Sequence[int],
     capacities: Sequence[float],
     sizes: Sequence[int],
     seeds: int,
     *,
     whole: bool = True,
-) -> list[Combination]:
-    """The runs that these figures need, each once; MomosError where a figure is none of the study's.
+) -> list[StudyRun]:
+    """List the runs that figures need, each once.
 
-    whole: slow networks have every block size in figure 4 too.
+    Args:
+        networks: What is trained.
+        figures: Numbers of the paper's figures.
+        capacities: Capacities of every figure.
+        sizes: Block sizes of figure 4.
+        seeds: Runs of each combination.
+        whole: Slow networks have every block size in figure 4 too.
+
+    Raises:
+        MomosError: if a figure is none of the study's, or no network is in any of them.
     """
     for figure in figures:
         if figure not in FIGURES:
-            raise MomosError(f"--figures {figure} is none of {', '.join(map(str, FIGURES))}")
+            raise MomosError(f"`figures` {figure} is none of {', '.join(map(str, FIGURES))}")
     if seeds < 1:
-        raise MomosError(f"--seeds must be at least 1, not {seeds}")
-    found: dict[Combination, None] = {}
+        raise MomosError(f"`seeds` must be at least 1, not {seeds}")
+    found: dict[StudyRun, None] = {}
     for network in networks:
         wanted = {SIZE} if network.figure in figures else set()
         if 4 in figures:
@@ -101,36 +138,48 @@ def combinations(
         for s in sorted(wanted):
             for c in capacities:
                 for seed in range(seeds):
-                    found[Combination(network, s, c, seed)] = None
+                    found[StudyRun(network, s, c, seed)] = None
     if not found:
-        raise MomosError("these networks are in none of the figures asked for; add --figures 4, or name others")
+        raise MomosError("these networks are in none of the figures asked for; add 4 to `figures`, or name others")
     return list(found)
 
 
 def reproduce_momos(
-    runs: Sequence[Combination],
-    data: Data,
+    runs: Sequence[StudyRun],
+    data: TrainingData,
     output: Path,
     base: FinetuneSettings,
     *,
     figures: Sequence[int] = FIGURES,
-    tell: Tell = lambda *told: None,
-) -> Study:
-    """Run what is missing, and write momos.csv and the figures into ``output``; resumable."""
+    progress: Progress = silent,
+) -> Reproduction:
+    """Run what is missing, and write momos.csv and the figures.
+
+    Args:
+        runs: What the figures need.
+        data: Where samples to train on, to choose by and to report on are.
+        output: Where the runs' directories and the files go; runs that are there already are kept or go on.
+        base: Choices of the training, but for each network's profile.
+        figures: Numbers of the figures to draw.
+        progress: Told how far each stage is.
+
+    Raises:
+        MomosError: if a directory holds another run, training diverges, or the extra "report" is not installed.
+    """
     with needs_extra():
         from momos_compress.drawing import render
         from momos_compress.reproduce import figures as momos_figures
     ran = 0
     for run in runs:
         directory = output / run.name
-        tell("runs", 0, len(runs))
+        progress("runs", 0, len(runs))
         record = read_record(directory)
         settings = run.network.settings(replace(base, seed=run.seed))
         checkpoint = open_checkpoint(run.network.name, pretrained=False, seed=run.seed)
         compression = Settings(c=run.c, s=run.s)
-        finetune(checkpoint, data, settings, directory, compression=compression, resume=True, tell=tell)
+        finetune(checkpoint, data, settings, directory, compression=compression, resume=True, progress=progress)
         ran += record is None or not record.get("finished")
-        tell("runs", 1, len(runs))
+        progress("runs", 1, len(runs))
     rows = [row for run in runs for row in _rows(output / run.name, run)]
     contents: dict[str, bytes] = {"momos.csv": csv_bytes(rows)}
     for figure in figures:
@@ -141,10 +190,10 @@ def reproduce_momos(
             contents |= {f"figure{figure}.svg": render.render_svg(spec), f"figure{figure}.png": render.render_png(spec)}
     write_contents(output, contents)
     drawn = tuple(output / name for name in contents if name != "momos.csv")
-    return Study(tuple(rows), drawn, output / "momos.csv", ran, len(runs) - ran)
+    return Reproduction(tuple(rows), drawn, output / "momos.csv", ran, len(runs) - ran)
 
 
-def _rows(directory: Path, run: Combination) -> Iterator[dict[str, Any]]:
+def _rows(directory: Path, run: StudyRun) -> Iterator[dict[str, Any]]:
     log, record = Log(directory), read_record(directory)
     log.read(None)
     if record is None or not log.rows:

@@ -1,266 +1,189 @@
 """Settings whose file meets a budget, in few tries: bisection along a path of ever smaller files."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from momos_compress.errors import MomosError
+from momos_compress.search.budget import Budget
+from momos_compress.search.file_sizes import FileSizes
+from momos_compress.search.settings_path import SettingsPath
+from momos_compress.search.trial import Attempt, Trial, preference
 
-RATE_WEIGHTS = (1.5, 9.0)
-"""Between these, motifs by the number of blocks and the price of a bit go well together."""
 MOST_TRIES = 8
+"""Fits of a whole search."""
 TRIES_ALONE = 6
-TRIES_FIRST, TRIES_NEXT = 4, 2
-"""Fits for one block size that was asked for, for the first of several and for each of the others."""
+"""Fits for a block size that is the only one."""
+TRIES_FIRST = 4
+"""Fits for the first of several block sizes."""
+TRIES_NEXT = 2
+"""Fits for each of the others."""
 NEAR = 0.95
-"""A file of this share of the bytes allowed is near enough."""
+"""Share of the bytes allowed from which a file is near enough."""
 AIM = 0.98
+"""Share of the bytes allowed that a try aims at."""
 ALIKE = 0.99
+"""Share of a file's bytes from which another one counts as of the same size."""
 SMALLER = 0.9
-"""Another block size is tried at this share of the best file so far."""
+"""Share of the best file's bytes at which another block size is tried."""
+FARTHEST = 6
+"""A try's aim is at most this power of SMALLER away from the best file."""
 LEAST_SLOPE = 0.02
-LEAST_STEP, STRIDE = 0.2, 2.0
-"""Steps along a path: k changes by e for each 1."""
+"""Slope between two tries below which they say nothing of where the aim is."""
+LOSS_SLOPE = 0.5
+"""Slope of the log of the loss along a path that is supposed until two tries show another."""
+LEAST_STEP = 0.2
+"""Least step along a path."""
+STRIDE = 2.0
+"""Greatest step along a path."""
 EDGE = 0.2
-"""Of what is left of a bracket, neither side is taken by less than this share."""
+"""Least share of a bracket that a try leaves on either side."""
 LEAST_DROP = 0.1
 """Points that losses are told apart from none by."""
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What is asked for, one of: source over file, bytes of the file, points that may be lost (see ``Degradation``)."""
+class SearchSpace:
+    """What a search may try.
 
-    ratio: float | None = None
-    file_bytes: int | None = None
-    drop: float | None = None
-
-    def check(self) -> None:
-        """MomosError unless exactly one is given, and can be."""
-        options = {"--target-ratio": self.ratio, "--target-size": self.file_bytes, "--max-drop": self.drop}
-        given = [name for name, value in options.items() if value is not None]
-        if len(given) != 1:
-            raise MomosError(f"give one of {', '.join(options)}, not {' and '.join(given) or 'none'}")
-        if self.ratio is not None and not 1 < self.ratio < 10**9:
-            raise MomosError(f"--target-ratio must be above 1, source over file, not {self.ratio:g}")
-        if self.file_bytes is not None and self.file_bytes < 1:
-            raise MomosError(f"--target-size must be at least 1 byte, not {self.file_bytes}")
-        if self.drop is not None and not 0 <= self.drop < 100:
-            raise MomosError(f"--max-drop must lie in 0..100 points, not {self.drop:g}")
-
-    def most_bytes(self, source_bytes: int) -> int | None:
-        """Bytes that the file may have; None where its size is free."""
-        return self.file_bytes if self.ratio is None else int(source_bytes / self.ratio)
-
-
-@dataclass(frozen=True)
-class Point:
-    """One try. k: motifs asked for. met: whether it is within the budget. drop, error: see ``Degradation``."""
-
-    s: int
-    k: int
-    rate_weight: float
-    file_bytes: int
-    ratio: float
-    drop: float | None
-    error: float | None
-    met: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What is known of files of one block size before any is fitted.
-
-    blocks: their number. motif_bytes: of one in the codebook. rest: bytes beside motifs and mosaic.
+    Attributes:
+        sizes: Block size -> what is known of its files; the first is searched first.
+        most_bytes: Bytes that the file may have; None where the budget is a loss.
+        first_k: Block size -> motifs to begin with, where the budget is a loss.
+        rate_weights: Least and greatest rate weight.
     """
 
-    blocks: int
-    motif_bytes: float
-    rest: int
-
-    def file_bytes(self, k: int, share: float) -> float:
-        """share: bits that an index takes, over log2 k."""
-        return self.rest + k * self.motif_bytes + share * self.blocks * math.log2(max(k, 2)) / 8
-
-    def share(self, k: int, file_bytes: int) -> float:
-        """The share that a file of this size shows."""
-        bits = 8 * (file_bytes - self.rest - k * self.motif_bytes) / (self.blocks * math.log2(max(k, 2)))
-        return min(2.0, max(0.2, bits))
-
-    @property
-    def most_motifs(self) -> int:
-        """More than half as many motifs as blocks are no codebook."""
-        return max(1, min(2**24, self.blocks // 2))
-
-    def motifs(self, file_bytes: float, share: float) -> int:
-        """The k whose file is no larger, 1 at least."""
-        low, high = 1, self.most_motifs
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.file_bytes(middle, share) <= file_bytes:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-
-@dataclass(frozen=True)
-class Path:
-    """Settings in an order of ever smaller files: position t gives (k, rate_weight).
-
-    The rate weight goes from its least to its greatest value at ``k`` motifs; only outside of that k changes, by e for
-    each step of t. Where both bounds are one, k alone does.
-    """
-
-    k: int
-    most_motifs: int
+    sizes: Mapping[int, FileSizes]
+    most_bytes: int | None
+    first_k: Callable[[int], int]
     rate_weights: tuple[float, float]
 
-    def at(self, t: float) -> tuple[int, float]:
-        """t = 0: ``k`` motifs, at a rate weight of 1 where that is allowed."""
-        low, high = self.rate_weights
-        inside = 0.0 if low == high else min(math.log(high), max(math.log(low), t))
-        k = round(self.k * math.exp(min(50.0, max(-50.0, inside - t))))
-        weight = high if low == high else math.exp(inside)
-        return min(self.most_motifs, max(2, k)), round(min(high, max(low, weight)), 4)
 
+def search(attempt: Attempt, budget: Budget, space: SearchSpace) -> list[Trial]:
+    """Try settings, at most ``MOST_TRIES``, in search of those that serve the budget best.
 
-Attempt = Callable[[int, int, float], Point]
-"""Fits s, k and rate weight, and measures."""
+    Args:
+        attempt: Tries settings.
+        budget: What is asked for.
+        space: What may be tried.
 
-
-def order(budget: Budget) -> Callable[[Point], tuple[float, ...]]:
-    """A key by which the point that serves the budget best is the least."""
-
-    def loss(point: Point) -> tuple[float, ...]:
-        return tuple(math.inf if value is None else value for value in (point.drop, point.error))
-
-    def key(point: Point) -> tuple[float, ...]:
-        if budget.drop is not None:
-            return (0.0, point.file_bytes, *loss(point)) if point.met else (1.0, *loss(point), point.file_bytes)
-        return (0.0, *loss(point), point.file_bytes) if point.met else (1.0, point.file_bytes)
-
-    return key
-
-
-def search(
-    attempt: Attempt,
-    budget: Budget,
-    sizes: dict[int, Sizes],
-    *,
-    most_bytes: int | None,
-    first_k: Callable[[int], int],
-    rate_weights: tuple[float, float],
-) -> list[Point]:
-    """Try settings, at most ``MOST_TRIES``, in search of those that serve the budget best; all that were tried.
-
-    sizes: by block size, the first of them searched first. most_bytes: what the file may have, where the budget says.
-    first_k: motifs to begin with for a block size where it does not. rate_weights: least and greatest.
+    Returns:
+        All that were tried, in order.
     """
-    points: list[Point] = []
+    trials: list[Trial] = []
     share = 1.0
-    for s, known in sizes.items():
-        first = not points
-        tries = min(MOST_TRIES - len(points), TRIES_ALONE if len(sizes) == 1 else TRIES_FIRST if first else TRIES_NEXT)
-        if most_bytes is None and not first:
-            points += _undercut(attempt, s, known, tries, points, budget, share, rate_weights)
+    for s, sizes in space.sizes.items():
+        first = not trials
+        alone = len(space.sizes) == 1
+        tries = min(MOST_TRIES - len(trials), TRIES_ALONE if alone else TRIES_FIRST if first else TRIES_NEXT)
+        if space.most_bytes is None and not first:
+            trials += _undercut(attempt, s, sizes, tries, trials, budget, share, space.rate_weights)
             continue
-        k = first_k(s) if most_bytes is None else known.motifs(AIM * most_bytes, share)
-        if not first and not 2 <= k < known.most_motifs:
+        k = space.first_k(s) if space.most_bytes is None else sizes.motifs(AIM * space.most_bytes, share)
+        if not first and not 2 <= k < sizes.most_motifs:
             continue  # blocks of this size make no file near that large
-        path = Path(max(2, k), known.most_motifs, rate_weights)
-        found = _bisect(attempt, s, path, tries, most_bytes, budget.drop or 0.0)
-        points += found
-        share = known.share(found[-1].k, found[-1].file_bytes)
-    return points
+        path = SettingsPath(max(2, k), sizes.most_motifs, space.rate_weights)
+        found = _bisect(attempt, s, path, tries, space.most_bytes, budget.max_drop or 0.0)
+        trials += found
+        share = sizes.share(found[-1].k, found[-1].file_bytes)
+    return trials
 
 
 def _undercut(
     attempt: Attempt,
     s: int,
-    known: Sizes,
+    sizes: FileSizes,
     tries: int,
-    points: Sequence[Point],
+    before: Sequence[Trial],
     budget: Budget,
     share: float,
     rate_weights: tuple[float, float],
-) -> list[Point]:
+) -> list[Trial]:
     """With blocks of another size, a smaller file than the best so far that is within budget, or a better one."""
-    found: list[Point] = []
+    found: list[Trial] = []
     for _ in range(tries):
-        best = min([*points, *found], key=order(budget))
+        best = min([*before, *found], key=preference(budget))
         if best.met and found and not found[-1].met:
             aim = math.sqrt(best.file_bytes * found[-1].file_bytes)
             if found[-1].file_bytes > NEAR * best.file_bytes:
                 break
         else:
-            # At high rates a bit less for each value lets the squared error grow to four times what it was.
-            spare = math.log2(((budget.drop or 0.0) + LEAST_DROP) / ((best.drop or 0.0) + LEAST_DROP)) / 2
-            aim = best.file_bytes - spare * known.blocks * s / 8
-            aim = min(aim, best.file_bytes * SMALLER) if best.met else max(aim, best.file_bytes / SMALLER)
-            aim = min(best.file_bytes / SMALLER**6, max(best.file_bytes * SMALLER**6, aim))
-        k = known.motifs(aim, share)
-        if not 2 <= k < known.most_motifs:
+            aim = _aim(best, sizes.blocks * s, budget)
+        k = sizes.motifs(aim, share)
+        if not 2 <= k < sizes.most_motifs:
             break
-        found.append(attempt(s, *Path(k, known.most_motifs, rate_weights).at(0.0)))
-        share = known.share(k, found[-1].file_bytes)
+        found.append(attempt(s, *SettingsPath(k, sizes.most_motifs, rate_weights).at(0.0)))
+        share = sizes.share(k, found[-1].file_bytes)
     return found
 
 
-def _bisect(attempt: Attempt, s: int, path: Path, tries: int, most_bytes: int | None, allowed: float) -> list[Point]:
+def _aim(best: Trial, values: int, budget: Budget) -> float:
+    """Bytes to aim at: what the best file would take if its loss were just the one allowed."""
+    # At high rates a bit less for each value lets the squared error grow to four times what it was.
+    spare = math.log2(((budget.max_drop or 0.0) + LEAST_DROP) / ((best.drop or 0.0) + LEAST_DROP)) / 2
+    aim = best.file_bytes - spare * values / 8
+    aim = min(aim, best.file_bytes * SMALLER) if best.met else max(aim, best.file_bytes / SMALLER)
+    return min(best.file_bytes / SMALLER**FARTHEST, max(best.file_bytes * SMALLER**FARTHEST, aim))
+
+
+def _bisect(
+    attempt: Attempt, s: int, path: SettingsPath, tries: int, most_bytes: int | None, allowed: float
+) -> list[Trial]:
     """Along one path: towards the largest file within ``most_bytes``; without, the smallest within budget."""
-    points: list[Point] = []
+    trials: list[Trial] = []
     positions: list[float] = []
     t = 0.0
-    while len(points) < tries:
+    while len(trials) < tries:
         k, weight = path.at(t)
-        if any((point.k, point.rate_weight) == (k, weight) for point in points):
+        if any((trial.k, trial.rate_weight) == (k, weight) for trial in trials):
             break
-        points.append(attempt(s, k, weight))
+        trials.append(attempt(s, k, weight))
         positions.append(t)
-        low, high = _bracket(positions, points, most_bytes)
-        if most_bytes is not None and NEAR * most_bytes <= points[-1].file_bytes <= most_bytes:
+        low, high = _bracket(positions, trials, most_bytes)
+        if most_bytes is not None and NEAR * most_bytes <= trials[-1].file_bytes <= most_bytes:
             break
-        if most_bytes is None and low is not None and high is not None and _alike(positions, points, low, high):
+        if most_bytes is None and low is not None and high is not None and _alike(positions, trials, low, high):
             break
         if most_bytes is not None:
-            seen = [math.log(point.file_bytes) for point in points]
-            t = _secant(positions, seen, math.log(AIM * most_bytes), -1 / max(1.0, math.log(points[-1].k)))
-        elif len(points) == 1:
+            seen = [math.log(trial.file_bytes) for trial in trials]
+            t = _secant(positions, seen, math.log(AIM * most_bytes), -1 / max(1.0, math.log(trials[-1].k)))
+        elif len(trials) == 1:
             t = _first_stop(path, t, onwards=high is None)
         else:
-            seen = [math.log((point.drop or 0.0) + LEAST_DROP) for point in points]
-            t = _secant(positions, seen, math.log(allowed + LEAST_DROP), 0.5)
-        if low is not None and high is not None:
-            t = min(high - EDGE * (high - low), max(low + EDGE * (high - low), t))
-        elif high is not None:
-            t = min(t, high - LEAST_STEP)
-        elif low is not None:
-            t = max(t, low + LEAST_STEP)
-    return points
+            seen = [math.log((trial.drop or 0.0) + LEAST_DROP) for trial in trials]
+            t = _secant(positions, seen, math.log(allowed + LEAST_DROP), LOSS_SLOPE)
+        t = _between(t, low, high)
+    return trials
 
 
-def _alike(positions: Sequence[float], points: Sequence[Point], low: float, high: float) -> bool:
+def _between(t: float, low: float | None, high: float | None) -> float:
+    """Keep a position inside a bracket, and off its ends."""
+    if low is not None and high is not None:
+        return min(high - EDGE * (high - low), max(low + EDGE * (high - low), t))
+    if high is not None:
+        return min(t, high - LEAST_STEP)
+    return t if low is None else max(t, low + LEAST_STEP)
+
+
+def _alike(positions: Sequence[float], trials: Sequence[Trial], low: float, high: float) -> bool:
     """Whether the files at both ends of a bracket are of one size, so that nothing is to be had between."""
-    ends = [point.file_bytes for t, point in zip(positions, points, strict=True) if t in (low, high)]
+    ends = [trial.file_bytes for t, trial in zip(positions, trials, strict=True) if t in (low, high)]
     return min(ends) > ALIKE * max(ends)
 
 
 def _bracket(
-    positions: Sequence[float], points: Sequence[Point], most_bytes: int | None
+    positions: Sequence[float], trials: Sequence[Trial], most_bytes: int | None
 ) -> tuple[float | None, float | None]:
     """The position before which the answer cannot lie, and the one after which it cannot."""
 
-    def before(point: Point) -> bool:
-        return point.met if most_bytes is None else point.file_bytes > most_bytes
+    def before(trial: Trial) -> bool:
+        return trial.met if most_bytes is None else trial.file_bytes > most_bytes
 
-    lows = [t for t, point in zip(positions, points, strict=True) if before(point)]
-    highs = [t for t, point in zip(positions, points, strict=True) if not before(point)]
+    lows = [t for t, trial in zip(positions, trials, strict=True) if before(trial)]
+    highs = [t for t, trial in zip(positions, trials, strict=True) if not before(trial)]
     low, high = max(lows, default=None), min(highs, default=None)
     # A file may get larger, or a loss less, by chance: then what was seen last counts.
     if low is not None and high is not None and low >= high:
-        return (low, None) if before(points[-1]) else (None, high)
+        return (low, None) if before(trials[-1]) else (None, high)
     return low, high
 
 
@@ -274,7 +197,7 @@ def _secant(positions: Sequence[float], seen: Sequence[float], aim: float, slope
     return t + min(STRIDE, max(-STRIDE, (aim - value) / slope))
 
 
-def _first_stop(path: Path, t: float, *, onwards: bool) -> float:
+def _first_stop(path: SettingsPath, t: float, *, onwards: bool) -> float:
     """The end of the rate weights; where there is none, a step of k."""
     low, high = path.rate_weights
     end = t if low == high else math.log(high if onwards else low)

@@ -1,73 +1,44 @@
 """A sweep: every combination of capacities, block sizes and rate weights, measured alike; resumable."""
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
-import io
 import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from momos_compress.common.atomic import atomic_writer
-from momos_compress.common.csv_text import csv_bytes
+from momos_compress.common.progress import Progress, silent
 from momos_compress.common.version import version
-from momos_compress.compression.pipeline import Prepared, Progress
 from momos_compress.data.registry import check_disjoint
 from momos_compress.errors import MomosError, one_line
-from momos_compress.fitting.methods import METHODS
-from momos_compress.networks.meters import Meter
-from momos_compress.planning.plan import Plan, plan, resolve
-from momos_compress.search.budget import prepare, try_settings
+from momos_compress.fitting.methods import HESSIAN
+from momos_compress.planning.choices import check_compression
+from momos_compress.planning.plan import Plan, plan
+from momos_compress.search.bench import Bench, Tried, open_bench, try_settings
+from momos_compress.search.sweep_rows import SweepPoint, SweepRow, read_rows, write_rows
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 
 CSV, FIGURE = "sweep.csv", "sweep.svg"
-Combination = tuple[float, int, float]
-"""c, s, rate weight."""
-
-
-@dataclass(frozen=True)
-class SweepRow:
-    """One combination. A failed one has its failure and nothing measured.
-
-    k: motifs in the file. score: the accuracy, agreement or cosine left, in points, of what ``measured`` says, and drop
-    the points lost. output_error: ``output_loss`` against the original. distortion: squared error of the weights over
-    their energy. run: digest of model, data and all other settings.
-    """
-
-    c: float
-    s: int
-    rate_weight: float
-    status: str
-    k: int | None = None
-    file_bytes: int | None = None
-    ratio: float | None = None
-    bits_per_weight: float | None = None
-    score: float | None = None
-    drop: float | None = None
-    output_error: float | None = None
-    distortion: float | None = None
-    seconds: float | None = None
-    measured: str = ""
-    run: str = ""
-    failure: str = ""
-
-    @property
-    def combination(self) -> Combination:
-        """What was asked for."""
-        return self.c, self.s, self.rate_weight
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """rows: of the combinations asked for, in order. figure: None where there is none; warnings say why."""
+    """What a sweep found.
+
+    Attributes:
+        rows: Of the points asked for, in order.
+        kept: How many of them were there already.
+        csv: The file of all rows.
+        figure: The figure; None where there is none, and ``warnings`` say why.
+        warnings: What the user should know.
+    """
 
     rows: tuple[SweepRow, ...]
     kept: int
@@ -76,7 +47,7 @@ class Sweep:
     warnings: tuple[str, ...]
 
 
-def run_sweep(
+def sweep(
     checkpoint: Checkpoint,
     settings: Settings,
     directory: Path,
@@ -85,92 +56,79 @@ def run_sweep(
     s: Sequence[int],
     rate_weights: Sequence[float],
     data: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     observe: Callable[[SweepRow], None] = lambda row: None,
 ) -> Sweep:
-    """Try every combination, and write ``sweep.csv`` row by row and ``sweep.svg`` into ``directory``.
+    """Compress with every combination of settings, and measure every file alike.
 
-    data: labelled images for accuracy; without, outputs on calibration samples held out are compared with the
-    original's; without those, weights. A row that is in the file already is not computed again, but a failed one is.
-    Combinations that fail are rows. MomosError where nothing can run: a wrong setting, another sweep's directory.
+    sweep.csv is written row by row and sweep.svg in the end. A row that is in the file already is not computed again,
+    but a failed one is. A point that fails is a row, and the others go on.
+
+    Args:
+        checkpoint: The weights, such as ``open_checkpoint`` gives.
+        settings: All other choices; ``c``, ``k``, ``s`` and ``rate_weight`` are not looked at.
+        directory: Where the files go; it is made if it is not there.
+        c: Capacities.
+        s: Block sizes.
+        rate_weights: Rate weights; more than one only where motifs are calibrated.
+        data: Labelled images that accuracy is measured on. Without, outputs are compared with the original's on
+            calibration samples that are held out; without those, weights are compared.
+        progress: Told how far each stage is.
+        observe: Told every new row.
+
+    Returns:
+        The rows, and where they are.
+
+    Raises:
+        MomosError: if nothing can run: a wrong setting, or a directory of another sweep.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from momos_compress import Settings, open_checkpoint
+        >>> net = open_checkpoint("resnet18")
+        >>> found = sweep(net, Settings(bdm=False), Path("sweep"), c=[0.01, 0.05], s=[4], rate_weights=[3.0])
+        >>> len(found.rows)
+        2
     """
-    tell: Progress = progress or (lambda stage, done, total: None)
     check_disjoint(data, settings.calibrate)
-    wanted = combinations(settings, c, s, rate_weights)
+    wanted = sweep_points(settings, c, s, rate_weights)
     work = _first_plan(checkpoint, settings, wanted)
-    if len(set(rate_weights)) > 1 and not METHODS[str(work.settings.method)].rates:
-        raise MomosError("--rate-weight is for motifs fitted to what layers compute; give --calibrate DATA")
+    if len(set(rate_weights)) > 1 and work.settings.method != HESSIAN:
+        raise MomosError("`rate_weight` is for motifs fitted to what layers compute; give `calibrate='DATA'`")
     check_disjoint(data, work.settings.calibrate)
     with _only_here(directory):
         path, run = directory / CSV, _digest(checkpoint, settings, data)
         rows = read_rows(path)
         if any(row.run != run for row in rows.values()):
-            raise MomosError(f"{path} is of another model, data or settings; choose another directory with -o")
-        left = [one for one in wanted if one not in rows or rows[one].status != "ok"]
+            raise MomosError(f"{path} is of another model, data or settings; choose another directory with `output`")
+        left = [point for point in wanted if point not in rows or rows[point].status != "ok"]
         warnings: tuple[str, ...] = ()
         if left:
-            prepared, meter = prepare(checkpoint, work, data, tell)
-            warnings = (*work.selection.warnings, *(prepared.data.warnings if prepared else ()))
-            for number, one in enumerate(left, 1):
-                row = _row(checkpoint, settings, one, directory, prepared, meter, run, f"{number}/{len(left)}", tell)
-                rows[one] = row
-                _write(path, list(rows.values()))
-                observe(row)
-        found = [rows[one] for one in wanted]
+            bench = open_bench(checkpoint, work, data, progress)
+            warnings = (*work.selection.warnings, *(bench.network.data.warnings if bench.network else ()))
+            for number, point in enumerate(left, 1):
+                named = _numbered(f"{number}/{len(left)}", progress)
+                row = _row(checkpoint, settings, point, directory, bench, named)
+                rows[point] = dataclasses.replace(row, run=run)
+                write_rows(path, list(rows.values()))
+                observe(rows[point])
+        found = [rows[point] for point in wanted]
         figure, problem = _draw(checkpoint.source, [row for row in found if row.status == "ok"], directory / FIGURE)
     warnings = (*checkpoint.warnings, *warnings, *([problem] if problem else []))
     return Sweep(tuple(found), len(wanted) - len(left), path, figure, warnings)
 
 
-def combinations(
+def sweep_points(
     settings: Settings, c: Sequence[float], s: Sequence[int], rate_weights: Sequence[float]
-) -> list[Combination]:
-    """Each once, in order; MomosError for a value that cannot be."""
-    for name, values in (("--c", c), ("--s", s), ("--rate-weight", rate_weights)):
+) -> list[SweepPoint]:
+    """Combine the values, each combination once and in order; MomosError for a value that cannot be."""
+    for name, values in (("c", c), ("s", s), ("rate_weight", rate_weights)):
         if not values:
-            raise MomosError(f"{name} is empty; give one value or more, separated by commas")
-    wanted = list(dict.fromkeys(itertools.product(c, s, rate_weights)))
-    for one in wanted:
-        resolve(_settings(settings, one))
+            raise MomosError(f"`{name}` is empty; give one value or more, separated by commas")
+    wanted = list(dict.fromkeys(SweepPoint(*values) for values in itertools.product(c, s, rate_weights)))
+    for point in wanted:
+        check_compression(point.settings(settings))
     return wanted
-
-
-def read_rows(path: Path) -> dict[Combination, SweepRow]:
-    """The rows of a sweep's file, none where there is no file; MomosError where it is another file."""
-    if not path.exists():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [_parsed(record) for record in csv.DictReader(io.StringIO(file.read()))]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise MomosError(f"{path}: not the rows of a sweep ({one_line(error, 80)}); move it away") from error
-    return {row.combination: row for row in rows}
-
-
-_WHOLE, _WORDS = ("s", "k", "file_bytes"), ("status", "measured", "run", "failure")
-
-
-def _parsed(record: dict[str, Any]) -> SweepRow:
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(SweepRow):
-        text = record[field.name]
-        if field.name in _WORDS:
-            values[field.name] = text
-        else:
-            values[field.name] = None if text == "" else (int if field.name in _WHOLE else float)(text)
-    if values["status"] not in ("ok", "failed") or None in (values["c"], values["s"], values["rate_weight"]):
-        raise ValueError("a row without its settings")
-    return SweepRow(**values)
-
-
-def _write(path: Path, rows: Sequence[SweepRow]) -> None:
-    with atomic_writer(path) as file:
-        file.write(csv_bytes([dataclasses.asdict(row) for row in rows]))
-
-
-def _settings(settings: Settings, one: Combination) -> Settings:
-    c, s, rate_weight = one
-    return dataclasses.replace(settings, c=c, k=None, s=s, rate_weight=rate_weight)
 
 
 def _digest(checkpoint: Checkpoint, settings: Settings, data: str | None) -> str:
@@ -179,44 +137,45 @@ def _digest(checkpoint: Checkpoint, settings: Settings, data: str | None) -> str
     return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _first_plan(checkpoint: Checkpoint, settings: Settings, wanted: Sequence[Combination]) -> Plan:
-    """The plan of the first combination that can be planned; MomosError where none can."""
+def _first_plan(checkpoint: Checkpoint, settings: Settings, wanted: Sequence[SweepPoint]) -> Plan:
+    """The plan of the first point that can be planned; MomosError where none can."""
     problem: MomosError | None = None
-    for one in wanted:
+    for point in wanted:
         try:
-            return plan(checkpoint, _settings(settings, one))
+            return plan(checkpoint, point.settings(settings))
         except MomosError as error:
             problem = problem or error
     assert problem is not None
     raise problem
 
 
+def _numbered(number: str, progress: Progress) -> Progress:
+    return lambda stage, done, total: progress(f"{number}: {stage}", done, total)
+
+
 def _row(
     checkpoint: Checkpoint,
     settings: Settings,
-    one: Combination,
+    point: SweepPoint,
     directory: Path,
-    prepared: Prepared | None,
-    meter: Meter | None,
-    run: str,
-    number: str,
-    tell: Progress,
+    bench: Bench,
+    progress: Progress,
 ) -> SweepRow:
-    row, start = SweepRow(*one, status="failed", run=run), time.perf_counter()
+    """Try one point."""
+    start, path = time.perf_counter(), directory / ".sweep.momos.safetensors"
     try:
-        _, report, loss = try_settings(
-            checkpoint,
-            _settings(settings, one),
-            directory / ".sweep.momos.safetensors",
-            prepared,
-            meter,
-            lambda stage, done, total: tell(f"{number}: {stage}", done, total),
-        )
+        tried = try_settings(checkpoint, point.settings(settings), path, bench, progress)
     except (MomosError, MemoryError, RuntimeError) as error:  # torch's own lack of memory is a RuntimeError
-        words = one_line(error, 300) or type(error).__name__
-        return dataclasses.replace(row, failure=words, seconds=round(time.perf_counter() - start, 3))
-    return dataclasses.replace(
-        row,
+        row = SweepRow(*point, status="failed", failure=one_line(error, 300) or type(error).__name__)
+    else:
+        row = _measured(point, tried, bench)
+    return dataclasses.replace(row, seconds=round(time.perf_counter() - start, 3))
+
+
+def _measured(point: SweepPoint, tried: Tried, bench: Bench) -> SweepRow:
+    report, loss, meter = tried.report, tried.loss, bench.meter
+    return SweepRow(
+        *point,
         status="ok",
         k=report.k,
         file_bytes=report.file_bytes,
@@ -227,7 +186,6 @@ def _row(
         output_error=None if meter is None else loss.error,
         distortion=report.relative_distortion,
         measured=meter.what if meter else "",
-        seconds=round(time.perf_counter() - start, 3),
     )
 
 
@@ -239,9 +197,13 @@ def _only_here(directory: Path) -> Iterator[None]:
         with FileLock(directory / ".lock", timeout=0):
             yield
     except Timeout:
-        raise MomosError(f"{directory} is in use by another sweep; wait for it, or choose another with -o") from None
+        raise MomosError(
+            f"{directory} is in use by another sweep; wait for it, or choose another with `output`"
+        ) from None
     except OSError as error:
-        raise MomosError(f"{directory} cannot be used ({error.strerror or error}); choose another with -o") from error
+        raise MomosError(
+            f"{directory} cannot be used ({error.strerror or error}); choose another with `output`"
+        ) from error
 
 
 def _draw(source: str, rows: Sequence[SweepRow], path: Path) -> tuple[Path | None, str | None]:
@@ -250,17 +212,17 @@ def _draw(source: str, rows: Sequence[SweepRow], path: Path) -> tuple[Path | Non
         return None, None
     try:
         from momos_compress.drawing.render import render_svg
-        from momos_compress.search.sweep_figure import rate_chart
+        from momos_compress.search.sweep_figure import Axis, rate_chart
     except ImportError as error:
         if error.name and error.name.partition(".")[0] in ("altair", "vl_convert"):
             return None, f"no figure: it needs {error.name}; pip install 'momos-compress[report]'"
         raise
     if all(row.measured.startswith("top-1") for row in rows):
-        axis = ("score", f"{one_line(rows[0].measured, 80)} (%)", False)
+        axis = Axis("score", f"{one_line(rows[0].measured, 80)} (%)")
     elif all(row.output_error is not None for row in rows):
-        axis = ("output_error", "output error", True)
+        axis = Axis("output_error", "output error", logarithmic=True)
     else:
-        axis = ("distortion", "squared error of the weights over their energy", True)
+        axis = Axis("distortion", "squared error of the weights over their energy", logarithmic=True)
     with atomic_writer(path) as file:
         file.write(render_svg(rate_chart([dataclasses.asdict(row) for row in rows], source, axis)))
     return path, None

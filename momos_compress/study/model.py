@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
+from momos_compress.common.device import resolve_device
 from momos_compress.common.stages import Stages
 from momos_compress.common.version import version
 from momos_compress.errors import MomosError, one_line
-from momos_compress.planning.plan import resolve_device
 from momos_compress.sources import hub
 from momos_compress.sources.open import current_revision, hub_repository, open_checkpoint
 from momos_compress.study import download_cache

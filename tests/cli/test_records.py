@@ -16,9 +16,10 @@ from momos_cli.options import Origin
 from momos_cli.records import Fields, Given, from_records
 from momos_compress.errors import MomosError
 from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.fitting.methods import METHODS
 from momos_compress.measures.settings import MeasureSettings
 from momos_compress.mosaic.blocks import MAX_BLOCK_SIZE
-from momos_compress.planning.plan import resolve
+from momos_compress.planning.choices import check_compression
 from momos_compress.settings import Settings, about, check_settings, choices_of, setting
 from momos_compress.study.settings import StudySettings
 from momos_compress.trace.settings import TraceSettings
@@ -170,14 +171,17 @@ def test_what_is_no_number_is_told(settings: Settings, message: str) -> None:
 
 def test_every_method_that_is_offered_is_known() -> None:
     (method,) = (each for each in dataclasses.fields(Settings) if each.name == "method")
-    assert about(method).offered
-    for name in about(method).offered:
-        assert resolve(Settings(method=name)).method == name
-    with pytest.raises(MomosError, match=f"unknown method.*{', '.join(sorted(about(method).offered)[:1])}"):
-        resolve(Settings(method="magic"))
+    assert set(about(method).names) == set(METHODS)
+    for name in about(method).names:
+        check_compression(Settings(method=name))
+    with pytest.raises(MomosError, match=f"unknown method.*{', '.join(sorted(about(method).names)[:1])}"):
+        check_compression(Settings(method="magic"))
 
 
 # Options from records
+
+
+FILLINGS = ("jam", "cream")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +190,7 @@ class Cake:
     eggs: int | None = setting(None, help="Eggs.")
     iced: bool = setting(True, help="Whether it is iced.")
     vegan: bool = setting(False, help="Without eggs.")
-    filling: str | None = setting(None, help="What is between the layers.", offered=("jam", "cream"))
+    filling: str | None = setting(None, help="What is between the layers.", offered=f"{__name__}:FILLINGS")
 
 
 def bake(*words: str) -> tuple[Given[Cake], int]:

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -9,8 +10,12 @@ from momos_compress import MomosError, Settings, compress, open_checkpoint
 from momos_compress.common import atomic as atomic_module
 from momos_compress.common.atomic import atomic_writer
 from momos_compress.common.stages import Stages
+from momos_compress.planning.choices import check_compression, choose
 from momos_compress.planning.estimate import estimate
-from momos_compress.planning.plan import plan, resolve
+from momos_compress.planning.plan import plan
+
+MAY_BE_NONE = {"k", "codebook_dtype", "samples"}
+"""k: c is given; the dtype: it is measured; samples: as many as there are by default."""
 
 
 def test_progress_adds_up_to_each_total(tmp_path: Path) -> None:
@@ -47,7 +52,7 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
     [
         (Settings(c=0.1, k=3), "either c or k"),
         (Settings(method="random2"), "choose from faiss, hessian, random, sklearn"),
-        (Settings(method="faiss", protocol="paper"), "drop --method faiss"),
+        (Settings(method="faiss", protocol="paper"), "drop `method='faiss'`"),
         (Settings(protocol="papers"), "choose from default, paper"),  # type: ignore[arg-type]
         (Settings(codebook_dtype="int4"), "choose from float16, bfloat16, float32, int8"),  # type: ignore[arg-type]
         (Settings(device="tpu"), "choose from auto, cpu, cuda"),  # type: ignore[arg-type]
@@ -58,24 +63,28 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
 )
 def test_a_wrong_setting_is_told(settings: Settings, message: str) -> None:
     with pytest.raises(MomosError, match=message):
-        resolve(settings)
+        check_compression(settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without() -> None:
-    with pytest.raises(MomosError, match="no CUDA device; use --device cpu"):
-        resolve(Settings(device="cuda"))
-    assert resolve(Settings()).device == "cpu"
+    with pytest.raises(MomosError, match="no CUDA device; use `device='cpu'`"):
+        check_compression(Settings(device="cuda"))
+    assert choose(open_checkpoint("digits"), Settings()).device == "cpu"
 
 
 def test_the_paper_protocol_implies_its_choices() -> None:
-    settings = resolve(Settings(protocol="paper"))
-    assert (settings.method, settings.codebook_dtype, settings.c, settings.zero_motif) == (
-        "random",
-        "float32",
-        0.01,
-        True,
-    )
+    choices = choose(open_checkpoint("digits"), Settings(protocol="paper"))
+    assert (choices.method, choices.calibrate, choices.coding) == ("random", "none", "packed")
+    assert (choices.codebook_dtype, choices.c, choices.zero_motif) == ("float32", 0.01, True)
+
+
+@pytest.mark.parametrize("protocol", ["default", "paper"])
+def test_choices_asked_for_again_stay_the_same(protocol: Literal["default", "paper"]) -> None:
+    checkpoint = open_checkpoint("digits")
+    choices = choose(checkpoint, Settings(protocol=protocol))
+    assert all(value is not None for name, value in vars(choices).items() if name not in MAY_BE_NONE)
+    assert choose(checkpoint, choices.as_settings()) == choices
 
 
 def test_more_motifs_than_blocks_are_cut_with_a_warning(tmp_path: Path) -> None:

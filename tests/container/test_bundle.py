@@ -14,7 +14,7 @@ from second_reader import contents as second_contents
 from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, compress, load_file, open_checkpoint
-from momos_compress.compression import pipeline
+from momos_compress.compression import fit
 from momos_compress.container import affine8
 from momos_compress.container import assembly as assembly_module
 from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
@@ -28,8 +28,8 @@ from momos_compress.networks.topology import layer_names
 def no_other_extensions() -> Iterator[None]:
     """Flat blocks, float16 motifs, norms as they are: the bundle and the coding alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "find_rows", lambda *arguments: {})
-        patch.setattr(pipeline, "smallest_dtype", lambda *arguments: "float16")
+        patch.setattr(fit, "find_rows", lambda *arguments: {})
+        patch.setattr(fit, "smallest_dtype", lambda *arguments: "float16")
         patch.setattr(affine8, "encode", lambda tensor: None)
         yield
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file as load_safetensors
 from momos_compress import MomosError, MomosFile, Settings, compress, load_file
 from momos_compress import open as open_container
 from momos_compress.coding.packed import pack
-from momos_compress.compression import pipeline
+from momos_compress.compression import fit
 from momos_compress.container.recipe import CODEBOOK, Recipe
 from momos_compress.container.writer import write_container
 from momos_compress.mosaic.records import CompressedTensor
@@ -105,7 +105,7 @@ def test_the_guard_byte_keeps_the_stored_shape_apart(tmp_path: Path) -> None:
     values = torch.arange(256, dtype=torch.float32).repeat(2) / 256
     path = tmp_path / "x.momos.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "find_rows", lambda *arguments: {})
+        patch.setattr(fit, "find_rows", lambda *arguments: {})
         settings = Settings(k=256, s=1, include=("v",), codebook_dtype="float32", coding="packed")
         compress(memory_checkpoint({"v": values}), settings, path)
     assert load_safetensors(path)["v"].shape == (513,)

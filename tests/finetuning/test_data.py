@@ -11,9 +11,10 @@ from test_train_cifar import generate
 
 import momos_zoo  # noqa: F401
 from momos_compress import MomosError
+from momos_compress.finetuning.epochs import EpochOrder, loader
 from momos_compress.finetuning.images import ImageKind
-from momos_compress.finetuning.samples import EpochOrder, Splits, loader, open_splits
 from momos_compress.finetuning.settings import FinetuneSettings
+from momos_compress.finetuning.splits import Splits, open_splits
 
 
 def network(classes: int = 2) -> torch.nn.Module:
@@ -52,7 +53,7 @@ def test_sets_that_meet_or_do_not_fit_are_refused(tmp_path: Path) -> None:
             splits(root, validation, test)
     with pytest.raises(MomosError, match="has 2 classes and CifarResNet 10 outputs"):
         splits(root, classes=10)
-    with pytest.raises(MomosError, match=r"one class, and labels are needed.*--loss distil"):
+    with pytest.raises(MomosError, match=r"one class, and labels are needed.*loss='distil'"):
         splits(root / "a")
     assert not splits(root / "a", labels=False).train.labelled
     with pytest.raises(MomosError, match="one class, and labels are needed"):  # figures on them would mean nothing

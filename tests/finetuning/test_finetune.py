@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ import momos_zoo  # noqa: F401
 from momos_compress import MomosFile, Settings, compress, load_model, open_checkpoint
 from momos_compress.finetuning import checkpoints
 from momos_compress.finetuning import loop as finetune_loop
+from momos_compress.finetuning.epochs import EpochOrder
+from momos_compress.finetuning.run import MODES
 from momos_compress.finetuning.samples import Samples
+from momos_compress.finetuning.settings import Mode
 from momos_compress.measures.bdm import sign_bdm
 from momos_compress.networks.accuracy import evaluate
 
@@ -270,6 +274,16 @@ def test_a_tracker_is_told_as_well(command: Command, monkeypatch: pytest.MonkeyP
     command("digits", *FAST, "--epochs", "2", "--tracker", "tensorboard", "-o", "run")
     assert told == [pytest.approx(row) for row in metrics("run")]
     assert "unknown --tracker 'paper'" in command.mistake("digits", *FAST, "--tracker", "paper", "-o", "other")
+
+
+def test_every_mode_of_the_settings_trains_something() -> None:
+    assert set(MODES) == set(get_args(Mode))
+
+
+def test_an_order_under_way_counts_the_steps_of_the_whole_epoch() -> None:
+    order = EpochOrder(40, 4, seed=0)
+    order.start = 7
+    assert (order.batches, len(order)) == (10, 3)
 
 
 # Interrupted

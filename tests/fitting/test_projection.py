@@ -7,7 +7,9 @@ from conftest import memory_checkpoint
 
 from momos_compress import MomosError, Settings, compress, load_file, open_checkpoint
 from momos_compress.coding.packed import index_bits, unpack
-from momos_compress.container.assembly import packed
+from momos_compress.coding.registry import get_coding
+from momos_compress.container.assembly import MosaicIndices
+from momos_compress.container.recipe import part_of
 from momos_compress.fitting.projection import project
 from momos_compress.mosaic.blocks import count_blocks, iter_blocks
 from momos_compress.planning.select import select
@@ -43,7 +45,10 @@ def test_distortion_and_indices_match_brute_force_without_counting_padding() -> 
     for tensor in mosaic.tensors:
         values = state()[tensor.name]
         blocks = np.concatenate(list(iter_blocks(values, 4)))
-        stored = torch.frombuffer(bytearray(b"".join(packed(mosaic, tensor))), dtype=torch.uint8)
+        stored = torch.frombuffer(
+            bytearray(b"".join(get_coding("packed").encode(MosaicIndices(mosaic)).stream(part_of(tensor)).data())),
+            dtype=torch.uint8,
+        )
         indices = unpack(stored, tensor.blocks, index_bits(20)).numpy()
         assert np.array_equal(np.concatenate(list(mosaic.indices(tensor))), indices)
         distances = np.square(blocks[:, None].astype(np.float64) - book[None]).sum(axis=2)

@@ -64,7 +64,7 @@ def test_a_glob_spans_the_whole_name() -> None:
 def test_a_pattern_that_matches_nothing_is_a_warning(option: str) -> None:
     options = {option: ["nothing*", "*"] if option == "include" else ["nothing*"]}
     selection = select(memory_checkpoint(STATE), s=1, **options)  # type: ignore[arg-type]
-    assert any(f"--{option} 'nothing*' matches no tensor" in warning for warning in selection.warnings)
+    assert any(f"`{option}` 'nothing*' matches no tensor" in warning for warning in selection.warnings)
 
 
 def test_a_broken_expression_is_told() -> None:
@@ -73,9 +73,9 @@ def test_a_broken_expression_is_told() -> None:
 
 
 def test_nothing_left_is_an_error_with_the_way_out() -> None:
-    with pytest.raises(MomosError, match=r"no tensor to compress .*--include PATTERN"):
+    with pytest.raises(MomosError, match=r"no tensor to compress .*`include='PATTERN'`"):
         select(memory_checkpoint({"b": torch.zeros(9)}), s=4)
-    with pytest.raises(MomosError, match=r"s = 64 is over the size of every eligible tensor.*use --s 9 or less"):
+    with pytest.raises(MomosError, match=r"s = 64 is over the size of every eligible tensor.*lower `s` to 9 or less"):
         select(memory_checkpoint({"b": torch.zeros(3, 3)}), s=64)
     with pytest.raises(MomosError, match="holds no tensors"):
         select(memory_checkpoint({}), s=4)
@@ -86,7 +86,7 @@ def test_the_papers_protocol_takes_all_trainable_parameters_in_order() -> None:
     selection = select(checkpoint, s=64, protocol="paper")
     assert tuple(info.name for info in selection.chosen) == checkpoint.parameters
     assert selection.left_out["bn1.running_mean"] == "not a trainable parameter"
-    with pytest.raises(MomosError, match="drop --include"):
+    with pytest.raises(MomosError, match="drop `include`"):
         select(checkpoint, s=4, protocol="paper", exclude=["x"])
-    with pytest.raises(MomosError, match="--arch"):
+    with pytest.raises(MomosError, match="with `arch`"):
         select(memory_checkpoint(STATE), s=4, protocol="paper")

@@ -8,7 +8,7 @@ import pytest
 from conftest import run_command
 
 from momos_compress import MomosError, MomosFile
-from momos_compress.reproduce.momos import NETWORKS, Network, combinations
+from momos_compress.reproduce.momos import NETWORKS, StudyNetwork, study_runs
 
 WORDS = ("reproduce", "momos", "--data", "digits-train", "--test", "digits", "--networks", "digits_resnet8")
 
@@ -56,16 +56,16 @@ def test_the_study_runs_once_and_is_drawn(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_figures_need_their_own_runs() -> None:
-    names = [run.name for run in combinations(NETWORKS, (3,), (0.01,), (2, 4, 8), 1)]
+    names = [run.name for run in study_runs(NETWORKS, (3,), (0.01,), (2, 4, 8), 1)]
     assert names == ["momos_mlp-s4-c0.01-seed0", "cifar_resnet20-s4-c0.01-seed0"]
-    assert len(combinations(NETWORKS, (3, 4, 5), (0.005, 0.01, 0.05, 0.1), (2, 4, 8), 1)) == 3 * 3 * 4
-    assert len(combinations(NETWORKS, (5,), (0.005, 0.01), (2, 4, 8), 3)) == 6
-    short = combinations(NETWORKS, (3, 4, 5), (0.01,), (2, 4, 8), 1, whole=False)
+    assert len(study_runs(NETWORKS, (3, 4, 5), (0.005, 0.01, 0.05, 0.1), (2, 4, 8), 1)) == 3 * 3 * 4
+    assert len(study_runs(NETWORKS, (5,), (0.005, 0.01), (2, 4, 8), 3)) == 6
+    short = study_runs(NETWORKS, (3, 4, 5), (0.01,), (2, 4, 8), 1, whole=False)
     assert [run.s for run in short if run.network.name == "cifar_vit"] == [4]
     assert len(short) == 3 + 3 + 1
-    with pytest.raises(MomosError, match="--figures 2 is none of 3, 4, 5"):
-        combinations(NETWORKS, (2,), (0.01,), (4,), 1)
+    with pytest.raises(MomosError, match="`figures` 2 is none of 3, 4, 5"):
+        study_runs(NETWORKS, (2,), (0.01,), (4,), 1)
     with pytest.raises(MomosError, match="in none of the figures"):
-        combinations([Network("a", 3)], (5,), (0.01,), (4,), 1)
-    with pytest.raises(MomosError, match="--seeds must be at least 1"):
-        combinations(NETWORKS, (3,), (0.01,), (4,), 0)
+        study_runs([StudyNetwork("a", 3)], (5,), (0.01,), (4,), 1)
+    with pytest.raises(MomosError, match="`seeds` must be at least 1"):
+        study_runs(NETWORKS, (3,), (0.01,), (4,), 0)

@@ -15,47 +15,49 @@ from momos_compress.data.draws import CalibrationData
 from momos_compress.data.registry import same_data
 from momos_compress.networks.fidelity import Degradation, compare_outputs, gives_classes
 from momos_compress.networks.meters import Meter, output_meter
-from momos_compress.search.bisection import MOST_TRIES, RATE_WEIGHTS, TRIES_ALONE, Budget, Point, Sizes, order, search
-from momos_compress.search.bisection import Path as SettingsPath
-from momos_compress.search.budget import compress_within
+from momos_compress.search.bisection import MOST_TRIES, TRIES_ALONE, SearchSpace, search
+from momos_compress.search.budget import Budget
+from momos_compress.search.file_sizes import FileSizes
+from momos_compress.search.settings_path import RATE_WEIGHTS, SettingsPath
+from momos_compress.search.trial import Trial, preference
+from momos_compress.search.within import compress_within
 
 VALUES, REST = 10**6, 20_000
-SIZES = {s: Sizes(VALUES // s, s, REST) for s in (4, 2, 1)}
+SIZES = {s: FileSizes(VALUES // s, s, REST) for s in (4, 2, 1)}
 
 
-def imagined(budget: Budget, *, rate: float = 0.2, efficiency: float = 0.9) -> Callable[[int, int, float], Point]:
+def imagined(budget: Budget, *, rate: float = 0.2, efficiency: float = 0.9) -> Callable[[int, int, float], Trial]:
     """Files of VALUES weights: entropy falls with the rate weight, the drop as high-rate theory has it."""
 
-    def attempt(s: int, k: int, weight: float) -> Point:
+    def attempt(s: int, k: int, weight: float) -> Trial:
         bits = max(0.05, efficiency * math.log2(k) - rate * s * math.log(weight)) / s
         size = int(REST + k * s + VALUES * bits / 8)
         drop = 200 * 2 ** (-2 * bits)
         most = budget.most_bytes(4 * VALUES)
-        met = size <= most if most is not None else drop <= (budget.drop or 0)
-        return Point(s, k, weight, size, 4 * VALUES / size, drop, drop / 100, met, 0.0)
+        met = size <= most if most is not None else drop <= (budget.max_drop or 0)
+        return Trial(s, k, weight, size, 4 * VALUES / size, drop, drop / 100, met, 0.0)
 
     return attempt
 
 
 def run_search(
-    budget: Budget, sizes: dict[int, Sizes] = SIZES, weights: tuple[float, float] = (0.5, 3.0), **kind: float
-) -> list[Point]:
-    return search(
-        imagined(budget, **kind),
-        budget,
-        sizes,
+    budget: Budget, sizes: dict[int, FileSizes] = SIZES, weights: tuple[float, float] = (0.5, 3.0), **kind: float
+) -> list[Trial]:
+    space = SearchSpace(
+        sizes=sizes,
         most_bytes=budget.most_bytes(4 * VALUES),
         first_k=lambda s: sizes[s].blocks // 100,
         rate_weights=weights,
     )
+    return search(imagined(budget, **kind), budget, space)
 
 
 @pytest.mark.parametrize("ratio", [2.5, 6, 10, 15, 30, 60])
 @pytest.mark.parametrize(("weights", "rate"), [(RATE_WEIGHTS, 0.2), ((1.0, 1.0), 0.2), ((1.0, 1.0), 0.0)])
 def test_a_size_is_met_and_not_undershot(ratio: float, weights: tuple[float, float], rate: float) -> None:
-    budget = Budget(ratio=ratio)
+    budget = Budget(target_ratio=ratio)
     points = run_search(budget, weights=weights, rate=rate)
-    best = min(points, key=order(budget))
+    best = min(points, key=preference(budget))
     assert len(points) <= MOST_TRIES
     assert best.met
     assert 0.93 * 4 * VALUES / ratio <= best.file_bytes <= 4 * VALUES / ratio
@@ -64,10 +66,10 @@ def test_a_size_is_met_and_not_undershot(ratio: float, weights: tuple[float, flo
 @pytest.mark.parametrize(
     ("drop", "sizes"), [(0.3, SIZES), (1.0, SIZES), (5.0, SIZES), (20.0, SIZES), (5.0, {4: SIZES[4]})]
 )
-def test_a_drop_is_met_with_a_small_file(drop: float, sizes: dict[int, Sizes]) -> None:
-    budget = Budget(drop=drop)
+def test_a_drop_is_met_with_a_small_file(drop: float, sizes: dict[int, FileSizes]) -> None:
+    budget = Budget(max_drop=drop)
     points = run_search(budget, sizes)
-    best = min(points, key=order(budget))
+    best = min(points, key=preference(budget))
     assert len(points) <= (MOST_TRIES if len(sizes) > 1 else TRIES_ALONE)
     assert best.met
     everything = [
@@ -81,18 +83,18 @@ def test_a_drop_is_met_with_a_small_file(drop: float, sizes: dict[int, Sizes]) -
 
 
 def test_what_cannot_be_met_gives_the_closest() -> None:
-    for budget in (Budget(ratio=1000.0), Budget(file_bytes=REST // 2), Budget(drop=0.0)):
+    for budget in (Budget(target_ratio=1000.0), Budget(target_size=REST // 2), Budget(max_drop=0.0)):
         points = run_search(budget)
         assert not any(point.met for point in points)
-        best = min(points, key=order(budget))
-        if budget.drop is None:
+        best = min(points, key=preference(budget))
+        if budget.max_drop is None:
             assert best.file_bytes == min(point.file_bytes for point in points)
         else:
             assert best.drop == min(point.drop for point in points if point.drop is not None)
 
 
 def test_no_settings_are_tried_twice() -> None:
-    for budget in (Budget(ratio=10.0), Budget(drop=1.0), Budget(ratio=1000.0), Budget(drop=0.0)):
+    for budget in (Budget(target_ratio=10.0), Budget(max_drop=1.0), Budget(target_ratio=1000.0), Budget(max_drop=0.0)):
         points = run_search(budget, weights=(1.0, 1.0))
         settings = [(point.s, point.k, point.rate_weight) for point in points]
         assert len(set(settings)) == len(settings)
@@ -121,11 +123,11 @@ def test_sizes_invert_themselves() -> None:
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        (Budget(), "one of --target-ratio, --target-size, --max-drop, not none"),
-        (Budget(ratio=2.0, drop=1.0), "not --target-ratio and --max-drop"),
-        (Budget(ratio=1.0), "above 1"),
-        (Budget(file_bytes=0), "at least 1 byte"),
-        (Budget(drop=float("nan")), "0..100"),
+        (Budget(), "one of `target_ratio`, `target_size`, `max_drop`, not none"),
+        (Budget(target_ratio=2.0, max_drop=1.0), "not `target_ratio` and `max_drop`"),
+        (Budget(target_ratio=1.0), "above 1"),
+        (Budget(target_size=0), "at least 1 byte"),
+        (Budget(max_drop=float("nan")), "0..100"),
     ],
 )
 def test_a_wrong_budget_is_told(budget: Budget, message: str) -> None:
@@ -255,7 +257,7 @@ def test_without_labels_agreement_is_measured_on_images_held_out(tmp_path: Path)
     found = compress_within(
         open_checkpoint("digits"),
         Settings(calibrate="digits", samples=8, bdm=False, exclude=("layer2*", "layer3*"), s=8),
-        Budget(ratio=1.5),
+        Budget(target_ratio=1.5),
         tmp_path / "x.momos.safetensors",
         block_sizes=(8,),
         rate_weights=(3.0, 3.0),
@@ -264,21 +266,21 @@ def test_without_labels_agreement_is_measured_on_images_held_out(tmp_path: Path)
     assert found.measured is not None
     assert found.measured.startswith("agreement of top-1 with the original's on 150 further images of digits")
     assert found.met
-    point = found.points[found.chosen]
+    point = found.trials[found.chosen]
     assert point.drop is not None
     assert point.error is not None
     assert 0 <= point.drop <= 100
     assert found.report.calibration == "8 images of digits"
     assert found.report.file_bytes == (tmp_path / "x.momos.safetensors").stat().st_size == point.file_bytes
-    assert len([stage for stage in dict.fromkeys(fits) if stage.endswith(": fit")]) == len(found.points)
+    assert len([stage for stage in dict.fromkeys(fits) if stage.endswith(": fit")]) == len(found.trials)
 
 
 def test_a_coarse_measure_is_a_warning() -> None:
-    from momos_compress.search.budget import _cautions
+    from momos_compress.search.within import _cautions
 
-    point = Point(4, 2, 1.0, 100, 2.0, 0.5, None, True, 0.0)
+    point = Trial(4, 2, 1.0, 100, 2.0, 0.5, None, True, 0.0)
     meter = Meter("agreement", 1.0, lambda network: Degradation())
-    assert _cautions(Budget(drop=0.5), meter, point, None) == [
+    assert _cautions(Budget(max_drop=0.5), meter, point, None) == [
         "one sample measured is worth 1.00 points, more than the drop allowed"
     ]
-    assert _cautions(Budget(drop=2.0), meter, point, None) == []
+    assert _cautions(Budget(max_drop=2.0), meter, point, None) == []

@@ -8,8 +8,8 @@ import pytest
 from conftest import run_command
 
 from momos_compress.search import sweep as sweep_module
-from momos_compress.search.sweep import SweepRow, read_rows
-from momos_compress.search.sweep_figure import rate_chart
+from momos_compress.search.sweep_figure import Axis, rate_chart
+from momos_compress.search.sweep_rows import SweepRow, read_rows, write_rows
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +92,15 @@ def test_a_figure_shows_the_rate_weights_where_there_are_several() -> None:
         for s in (2, 4)
         for weight in (1.0, 2.0)
     ]
-    spec = rate_chart(records, "m", ("output_error", "output error", True))
+    spec = rate_chart(records, "m", Axis("output_error", "output error", logarithmic=True))
     assert spec["datasets"]["points"] == records
     line, point = spec["layer"]
     assert point["encoding"]["shape"]["field"] == "rate_weight"
     assert line["encoding"]["y"]["scale"]["type"] == "log"
-    assert "shape" not in rate_chart(records[:1], "m", ("output_error", "error", True))["layer"][1]["encoding"]
+    assert (
+        "shape"
+        not in rate_chart(records[:1], "m", Axis("output_error", "error", logarithmic=True))["layer"][1]["encoding"]
+    )
 
 
 def test_rows_survive_their_file(tmp_path: Path) -> None:
@@ -105,5 +108,5 @@ def test_rows_survive_their_file(tmp_path: Path) -> None:
         SweepRow(0.01, 4, 1.0, "ok", 10, 1000, 4.5, 1.25, 99.5, 0.5, None, 0.25, 1.5, "a, b", "r", ""),
         SweepRow(0.01, 8, 1.0, "failed", run="r", failure='it said "no", twice'),
     ]
-    sweep_module._write(tmp_path / "sweep.csv", rows)
+    write_rows(tmp_path / "sweep.csv", rows)
     assert list(read_rows(tmp_path / "sweep.csv").values()) == rows

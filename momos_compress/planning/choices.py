@@ -1,0 +1,179 @@
+"""The choices of a run: settings that leave some open, checked and then decided for one checkpoint."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from momos_compress.coding.registry import get_coding
+from momos_compress.common.device import resolve_device
+from momos_compress.errors import MomosError
+from momos_compress.fitting.methods import HESSIAN, default_method, get_method
+from momos_compress.mosaic.blocks import check_motif_count
+from momos_compress.settings import (
+    DEFAULT_C,
+    NO_CALIBRATION,
+    SYNTHETIC,
+    CodebookDtype,
+    Passthrough,
+    Protocol,
+    Settings,
+    check_settings,
+)
+from momos_compress.sources.checkpoint import Checkpoint
+
+PAPER_METHOD = "random"
+"""How the paper's protocol finds its motifs."""
+
+GivenOrMeasured: TypeAlias = CodebookDtype | None
+"""A dtype that was asked for, or None: the fit measures what int8 would cost and takes float16 where that is much."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Every choice of one run, made; the names are those of ``Settings``.
+
+    Attributes:
+        c: Capacity, motifs over blocks; None where ``k`` was asked for.
+        k: Number of motifs asked for; None where ``c`` decides it.
+        s: Values in a block.
+        method: How motifs are found, a name in ``METHODS``.
+        calibrate: Data that motifs are fitted to, "synthetic" or "none".
+        protocol: "default", or "paper" for the scheme of the Mosaic-of-Motifs paper.
+        zero_motif: Whether one motif is zero.
+        codebook_dtype: Dtype that motifs are stored in, or None where measurement decides.
+        passthrough: Whether tensors beside the mosaic may be stored in fewer bits.
+        include: Patterns that name exactly the tensors to take; none: the default selection.
+        exclude: Patterns that name tensors to leave alone.
+        seed: Seed of every random draw.
+        device: Where torch computes.
+        bdm: Whether complexity is measured.
+        coding: How indices are stored.
+        samples: Calibration samples asked for; None: as many as the kind of data has by default.
+        rate_weight: What a bit of the file counts beside output error.
+        exceptions: Whether weights whose errors would cost more than their bytes may be stored as they are.
+    """
+
+    c: float | None
+    k: int | None
+    s: int
+    method: str
+    calibrate: str
+    protocol: Protocol
+    zero_motif: bool
+    codebook_dtype: GivenOrMeasured
+    passthrough: Passthrough
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    seed: int
+    device: Literal["cpu", "cuda"]
+    bdm: bool
+    coding: str
+    samples: int | None
+    rate_weight: float
+    exceptions: bool
+
+    def as_settings(self) -> Settings:
+        """Settings that ask for exactly these choices."""
+        return Settings(**vars(self))
+
+
+def check_compression(settings: Settings) -> None:
+    """Check everything that can be checked before a checkpoint is read.
+
+    Raises:
+        MomosError: if a value is out of range, unknown, or does not go with another one.
+    """
+    check_settings(settings)
+    if settings.c is not None and settings.k is not None:
+        raise MomosError("give either `c` or `k`, not both: k = c times the number of blocks")
+    if settings.protocol == "paper" and settings.method not in (None, PAPER_METHOD):
+        raise MomosError(f"`protocol='paper'` draws its motifs at random; drop `method={settings.method!r}`")
+    _method_of(settings)
+    get_coding(_coding(settings))
+    if settings.k is not None:
+        check_motif_count(settings.k)
+    resolve_device(settings.device)
+
+
+def choose(checkpoint: Checkpoint, settings: Settings) -> Choices:
+    """Make every choice that ``settings`` leave open.
+
+    Raises:
+        MomosError: if a setting is wrong, or cannot be had with this checkpoint.
+    """
+    check_compression(settings)
+    method, calibrate = _calibrated(checkpoint, settings)
+    return Choices(
+        c=DEFAULT_C if settings.c is None and settings.k is None else settings.c,
+        k=settings.k,
+        s=settings.s,
+        method=method,
+        calibrate=calibrate,
+        protocol=settings.protocol,
+        zero_motif=settings.zero_motif,
+        codebook_dtype=_codebook_dtype(settings),
+        passthrough=settings.passthrough,
+        include=settings.include,
+        exclude=settings.exclude,
+        seed=settings.seed,
+        device=resolve_device(settings.device),
+        bdm=settings.bdm,
+        coding=_coding(settings),
+        samples=settings.samples,
+        rate_weight=settings.rate_weight,
+        exceptions=settings.exceptions,
+    )
+
+
+def _codebook_dtype(settings: Settings) -> GivenOrMeasured:
+    if settings.codebook_dtype is None and settings.protocol == "paper":
+        return "float32"
+    return settings.codebook_dtype
+
+
+def _coding(settings: Settings) -> str:
+    if settings.coding is not None:
+        return settings.coding
+    return "packed" if settings.protocol == "paper" else "ans"
+
+
+def _method_of(settings: Settings) -> tuple[str, str] | None:
+    """Method and calibration as far as settings alone decide them; None where the checkpoint does."""
+    method, calibrate = settings.method, settings.calibrate
+    if calibrate is not None and not calibrate.strip():
+        raise MomosError(f"`calibrate` is empty; give data, {SYNTHETIC} or {NO_CALIBRATION}")
+    if settings.protocol == "paper":
+        method = PAPER_METHOD
+    if method is not None and not get_method(method).reads_network:
+        if calibrate not in (None, NO_CALIBRATION):
+            raise MomosError(
+                f"`calibrate={calibrate!r}` is for `method={HESSIAN!r}`, and {method} looks at weights alone"
+            )
+        return method, NO_CALIBRATION
+    if calibrate == NO_CALIBRATION:
+        if method is not None:
+            raise MomosError(f"`method={method!r}` needs calibration inputs: `calibrate='DATA'`, or {SYNTHETIC}")
+        return default_method(), NO_CALIBRATION
+    return None if calibrate is None else (method or HESSIAN, calibrate)
+
+
+def _calibrated(checkpoint: Checkpoint, settings: Settings) -> tuple[str, str]:
+    """Method and calibration for this checkpoint: synthetic inputs where trained batch norms can shape images."""
+    decided, architecture = _method_of(settings), checkpoint.architecture
+    if decided is not None:
+        if decided[1] != NO_CALIBRATION and architecture is None:
+            raise MomosError(
+                f"{checkpoint.source} names no architecture, which calibration runs; name one with `arch='NAME'`, or "
+                f"use `calibrate={NO_CALIBRATION!r}`"
+            )
+        return decided
+    images = architecture is not None and architecture.library == "timm"
+    trained = checkpoint.provenance.get("pretrained", True)
+    statistics = any(info.name.endswith("running_var") for info in checkpoint.tensors.infos)
+    if images and trained and statistics:
+        return settings.method or HESSIAN, SYNTHETIC
+    if settings.method is not None:
+        raise MomosError(
+            f"`method={settings.method!r}` needs calibration inputs, and {checkpoint.source} has no trained batch "
+            "norms to make them from; use `calibrate='DATA'`"
+        )
+    return default_method(), NO_CALIBRATION
