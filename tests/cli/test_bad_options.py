@@ -33,7 +33,7 @@ Mistake, compressed, images, mistake, work = (
         ("--s=65", "1..64"),
         ("--s=-1", "1..64"),
         ("--s=four", "four"),
-        ("--c=0.1 --k=5", "either c or k"),
+        ("--c=0.1 --k=5", "either --c or --k"),
         ("--seed=-1", "seed"),
         (f"--seed={2**64}", "seed"),
         ("--method=magic", "magic"),

@@ -50,7 +50,7 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(c=0.1, k=3), "either c or k"),
+        (Settings(c=0.1, k=3), "either `c` or `k`"),
         (Settings(method="random2"), "choose from faiss, hessian, random, sklearn"),
         (Settings(method="faiss", protocol="paper"), "drop `method='faiss'`"),
         (Settings(protocol="papers"), "choose from default, paper"),  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def test_stages_are_timed_and_their_memory_is_their_own() -> None:
         (Settings(device="tpu"), "choose from auto, cpu, cuda"),  # type: ignore[arg-type]
         (Settings(coding="zip"), "choose from packed, ans"),  # type: ignore[arg-type]
         (Settings(passthrough="zip"), "choose from auto, keep"),  # type: ignore[arg-type]
-        (Settings(seed=-1), "must not be negative"),
+        (Settings(seed=-1), "`seed` must be at least 0"),
     ],
 )
 def test_a_wrong_setting_is_told(settings: Settings, message: str) -> None:
