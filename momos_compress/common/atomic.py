@@ -15,18 +15,18 @@ def check_writable(path: Path) -> None:
     """Raise MomosError unless a file can be made at ``path``; tells before hours of work rather than after."""
     directory = path.parent
     if not directory.is_dir():
-        raise MomosError(f"the directory {str(directory)!r} does not exist; create it or choose another with -o")
+        raise MomosError(f"the directory {str(directory)!r} does not exist; create it or choose another `output`")
     if path.is_dir():
-        raise MomosError(f"{str(path)!r} is a directory; name a file with -o")
+        raise MomosError(f"{str(path)!r} is a directory; name a file as `output`")
     if path.exists() and not path.is_file():
-        raise MomosError(f"{str(path)!r} is not a regular file; choose another with -o")
+        raise MomosError(f"{str(path)!r} is not a regular file; choose another `output`")
     try:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise MomosError(
-            f"the directory {str(directory)!r} cannot be written ({reason}); choose another with -o"
+            f"the directory {str(directory)!r} cannot be written ({reason}); choose another `output`"
         ) from error
 
 

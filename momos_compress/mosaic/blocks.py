@@ -96,7 +96,7 @@ def check_motif_count(k: int) -> None:
     if k < 1:
         raise MomosError(f"the number of motifs k must be at least 1, not {k}")
     if k > MAX_MOTIFS:
-        raise MomosError(f"k = {k:,} motifs is over the limit of 2^24 = {MAX_MOTIFS:,}; lower --c or --k, or raise --s")
+        raise MomosError(f"k = {k:,} motifs is over the limit of 2^24 = {MAX_MOTIFS:,}; lower `c` or `k`, or raise `s`")
 
 
 def check_finite(values: torch.Tensor, offset: int, shape: tuple[int, ...]) -> None:
@@ -109,7 +109,7 @@ def check_finite(values: torch.Tensor, offset: int, shape: tuple[int, ...]) -> N
     flat = offset + int(torch.nonzero(~torch.isfinite(values))[0, 0])
     index = [int(i) for i in np.unravel_index(flat, shape)] if shape else []
     value = float(values[flat - offset])
-    raise MomosError(f"{value} at index {index}; repair the weight, or leave the tensor out with --exclude")
+    raise MomosError(f"{value} at index {index}; repair the weight, or leave the tensor out with `exclude`")
 
 
 def iter_blocks(tensor: torch.Tensor, s: int, layout: Layout = FLAT) -> Iterator[np.ndarray]:

@@ -24,7 +24,7 @@ def quantise_codebook(motifs: np.ndarray, dtype: str) -> tuple[torch.Tensor, flo
     if not bool(torch.isfinite(values).all() & torch.isfinite(decode_codebook(stored, step)).all()):
         raise MomosError(
             f"a motif has the value {float(np.abs(motifs).max()):.3g}, beyond {dtype}; use "
-            "--codebook-dtype float32 or bfloat16"
+            "`codebook_dtype='float32'` or `codebook_dtype='bfloat16'`"
         )
     return stored, step
 

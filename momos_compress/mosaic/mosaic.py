@@ -76,7 +76,7 @@ def spool_out(spool: IO[bytes], data: bytes) -> None:
         spool.write(data)
     except OSError as error:
         raise MomosError(
-            f"no room for the mosaic beside the output file: {error.strerror}; free some or use -o"
+            f"no room for the mosaic beside the output file: {error.strerror}; free some, or choose another `output`"
         ) from error
 
 

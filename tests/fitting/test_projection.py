@@ -134,7 +134,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
 def test_a_motif_beyond_float16_is_refused_with_the_remedy(tmp_path: Path) -> None:
     tensors = {"w": torch.full((10, 4), 2.0**30)}  # beyond what the scale of a row, below 2^8, can take off it
     path = tmp_path / "x.momos.safetensors"
-    with pytest.raises(MomosError, match=r"beyond float16; use --codebook-dtype float32"):
+    with pytest.raises(MomosError, match=r"beyond float16; use `codebook_dtype='float32'`"):
         compress(memory_checkpoint(tensors), Settings(k=2, codebook_dtype="float16"), path)
     assert list(tmp_path.iterdir()) == []
     compress(memory_checkpoint(tensors), Settings(k=2, codebook_dtype="float32"), path)

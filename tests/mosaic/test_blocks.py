@@ -54,7 +54,7 @@ def test_pieces_of_a_large_tensor_join_without_a_seam(s: int, monkeypatch: pytes
 def test_a_value_that_is_not_finite_is_told_by_its_index(value: float, index: tuple[int, int]) -> None:
     tensor = torch.zeros(3, 4)
     tensor[index] = value
-    with pytest.raises(MomosError, match=rf"{value} at index \[{index[0]}, {index[1]}\]; .*--exclude"):
+    with pytest.raises(MomosError, match=rf"{value} at index \[{index[0]}, {index[1]}\]; .*`exclude`"):
         list(iter_blocks(tensor, 4))
 
 
