@@ -1,4 +1,4 @@
-"""The codings of indices by name: the one table that writer, reader and command line share."""
+"""The table of index codings, which the writer, the reader and the command line share."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ CODINGS: dict[str, "str | IndexCoding"] = {
     "classes": "momos_compress.coding.classes:BY_CLASS",
     "radix": "momos_compress.coding.radix:RADIX",
 }
-"""Name of a coding, as recipes and settings have it -> the coding, or where it lies: names are told without torch."""
+"""Name in recipes and settings -> the coding, or its "module:object"; the names can be listed without torch."""
 
 
 def register_coding(name: str, coding: "IndexCoding") -> None:
@@ -24,10 +24,18 @@ def register_coding(name: str, coding: "IndexCoding") -> None:
 
     Args:
         name: What recipes and ``Settings.coding`` call it.
-        coding: The coding; docs/adding/coding.md has its contract.
+        coding: The coding; docs/add/coding.md has its contract, and a whole coding as an example.
 
     Raises:
         ValueError: The name is taken, or another coding has the same features.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from momos_compress.coding.radix import RADIX
+        >>> register_coding("digits", replace(RADIX, features=("digits",)))
+        >>> get_coding("digits").motifs
+        (2, 16)
+        >>> del CODINGS["digits"]
     """
     if name in CODINGS:
         raise ValueError(f"coding {name!r} is registered already")
@@ -38,10 +46,10 @@ def register_coding(name: str, coding: "IndexCoding") -> None:
 
 
 def get_coding(name: str) -> "IndexCoding":
-    """The coding of this name.
+    """Look up a coding by its name, and import it where it lies in a module that has not been imported yet.
 
     Raises:
-        MomosError: There is none.
+        MomosError: No coding has this name; the message lists those there are.
     """
     entry = CODINGS.get(name)
     if entry is None:
@@ -53,11 +61,18 @@ def get_coding(name: str) -> "IndexCoding":
 
 
 def coding_with(features: "Iterable[str]") -> str | None:
-    """Name of the coding whose features, of all that codings have, are exactly these; None where there is none."""
+    """Find the coding of a file.
+
+    Args:
+        features: All features that the file names; those that belong to no coding are ignored.
+
+    Returns:
+        Name of the coding that has exactly the others; None where no coding has.
+    """
     wanted = set(features) & set(coding_features())
     return next((name for name in CODINGS if set(get_coding(name).features) == wanted), None)
 
 
 def coding_features() -> tuple[str, ...]:
-    """The features of all codings, each once."""
+    """Every feature that some coding has, each once."""
     return tuple(dict.fromkeys(feature for name in CODINGS for feature in get_coding(name).features))

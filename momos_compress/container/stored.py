@@ -1,6 +1,7 @@
-"""The stored tensors of a container by their names, wherever they lie, each verified when it is read."""
+"""The stored tensors of a compressed file by name, in the bundle or beside it, each verified when it is read."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -12,36 +13,52 @@ from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.tensors.safetensors_writer import DIGEST_HEX, checksum, tensor_data
 
 
+@dataclass(frozen=True)
 class Stored:
-    """The tensors of one file. entries: name -> entry, in data order; after ``unbundle`` those of the bundle too."""
+    """The tensors of one file.
 
-    def __init__(self, file: SafetensorsFile, digests: str) -> None:
-        if len(digests) != DIGEST_HEX * (len(file.entries) + 1):
-            raise FormatError(
-                f"{len(digests)} digits of checksums do not fit {len(file.entries)} tensors and the recipe"
-            )
-        self._file, self.entries = file, file.entries
-        self._bundled: Mapping[str, Entry] = {}
-        # The format's own order, in which empty tensors have a place too.
-        order = sorted(file.entries, key=self._place)
-        self._digests = {name: digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX] for i, name in enumerate(order)}
+    Attributes:
+        file: The safetensors file they lie in.
+        digests: Name of each of its own tensors -> its checksum, ``DIGEST_HEX`` hexadecimal digits.
+        entries: Name -> dtype and shape as stored, in data order. Includes the bundled tensors after ``unbundled``.
+        bundled: The entries that lie in the bundle, with their offsets in it.
+    """
 
-    def unbundle(self, bundle: Mapping[str, Entry]) -> None:
-        """Show the bundle's tensors in place of it and of the recipe."""
+    file: SafetensorsFile
+    digests: Mapping[str, str]
+    entries: Mapping[str, Entry]
+    bundled: Mapping[str, Entry] = field(default_factory=dict)
+
+    def unbundled(self, bundle: Mapping[str, Entry]) -> "Stored":
+        """The same file with its bundled tensors listed beside the others.
+
+        Args:
+            bundle: Name -> entry of each bundled tensor, as the recipe lists them.
+
+        Raises:
+            FormatError: The bundle is missing or has another size, or one of its names is stored beside it too.
+        """
         self.check_bytes(BUNDLE, bundle_bytes(bundle))
         twice = sorted(bundle.keys() & self.entries.keys())
         if twice:
             raise FormatError(f"{twice[0]}: in the bundle, and beside it")
-        self.entries = {**self.entries, **bundle}
-        shown = self.entries.keys() - {BUNDLE, RECIPE}
-        # As a file without a bundle shows them: those without values last.
-        empty = sorted(name for name in shown if not self.entries[name].nbytes)
-        order = [*sorted(shown - set(empty), key=self._place), *empty]
-        self.entries = {name: self.entries[name] for name in order}
-        self._bundled = bundle
+        entries = {**self.entries, **bundle}
+        shown = entries.keys() - {BUNDLE, RECIPE}
+        # The order of a file without a bundle: tensors without values come last.
+        empty = sorted(name for name in shown if not entries[name].nbytes)
+        order = [*sorted(shown - set(empty), key=lambda name: _place(name, entries[name])), *empty]
+        return replace(self, entries={name: entries[name] for name in order}, bundled=bundle)
 
     def check_bytes(self, name: str, size: int | None = None) -> int:
-        """The length of a tensor of bytes; FormatError where it is none, or has another length than ``size``."""
+        """Check that a tensor is a vector of bytes (U8), and return its length.
+
+        Args:
+            name: The stored tensor.
+            size: The length it must have; None allows any.
+
+        Raises:
+            FormatError: It is missing, has another dtype or shape, or another length.
+        """
         entry = self.entries.get(name)
         if entry is None or entry.dtype != "U8" or len(entry.shape) != 1 or size not in (None, entry.nbytes):
             stored = "missing" if entry is None else f"{entry.dtype} {entry.shape}"
@@ -49,14 +66,20 @@ class Stored:
         return entry.nbytes
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor, in memory of its own. A bundle is verified as a whole when the first tensor of it is read."""
-        entry = self._bundled.get(name)
+        """Read one tensor, in its stored dtype and shape, into memory of its own.
+
+        The bundle is verified as a whole, when the first tensor in it is read.
+
+        Raises:
+            FormatError: The data do not match their checksum, or the file has changed since it was opened.
+        """
+        entry = self.bundled.get(name)
         if entry is not None:
             return entry.tensor(bytearray(self._bundle[entry.offset : entry.offset + entry.nbytes]))
-        entry, tensor = self._file.entries[name], self._file.read(name)
+        entry, tensor = self.file.entries[name], self.file.read(name)
         digest = checksum(name, entry.dtype, entry.shape)
         digest.update(tensor_data(tensor))
-        if digest.hexdigest() != self._digests[name]:
+        if digest.hexdigest() != self.digests[name]:
             raise FormatError("the data do not match their checksum: the file is damaged")
         return tensor
 
@@ -64,5 +87,25 @@ class Stored:
     def _bundle(self) -> bytes:
         return tensor_data(self.read(BUNDLE))
 
-    def _place(self, name: str) -> tuple[int, str]:
-        return -self.entries[name].torch_dtype.itemsize, name
+
+def stored_in(file: SafetensorsFile, digests: str) -> Stored:
+    """The tensors of a file with their checksums.
+
+    Args:
+        file: The opened safetensors file.
+        digests: The checksums of all tensors, in the format's order, then that of the recipe, as one string.
+
+    Raises:
+        FormatError: The string has another length than that.
+    """
+    if len(digests) != DIGEST_HEX * (len(file.entries) + 1):
+        raise FormatError(f"{len(digests)} digits of checksums do not fit {len(file.entries)} tensors and the recipe")
+    # The format's order places empty tensors among the others; `entries` has them last.
+    order = sorted(file.entries, key=lambda name: _place(name, file.entries[name]))
+    by_name = {name: digests[i * DIGEST_HEX : (i + 1) * DIGEST_HEX] for i, name in enumerate(order)}
+    return Stored(file, by_name, file.entries)
+
+
+def _place(name: str, entry: Entry) -> tuple[int, str]:
+    """Sort key of the format's order: falling item size, then name."""
+    return -entry.torch_dtype.itemsize, name

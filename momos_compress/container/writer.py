@@ -10,7 +10,7 @@ from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_bytes,
 from momos_compress.container.recipe import BUNDLE, FORMAT_NAME, FORMAT_VERSION, RECIPE, Recipe, recipe_checksum
 from momos_compress.errors import MomosError
 from momos_compress.tensors.dtypes import SAFETENSORS_NAMES
-from momos_compress.tensors.safetensors_writer import StoredTensor, _check_names, _ordered, _write
+from momos_compress.tensors.safetensors_writer import StoredTensor, check_names, in_file_order, write_ordered
 
 
 def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, *, bundled: bool | None = None) -> int:
@@ -19,7 +19,7 @@ def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, 
     bundled: whether small tensors go into a bundle; None: where the indices are coded.
     """
     tensors = list(stored)
-    _check_names(tensors)  # before some of them are bundled: the network is exported one day
+    check_names(tensors)  # before some of them are bundled: the network is exported one day
     names = [tensor.name for tensor in tensors]
     if recipe.coding != "packed" if bundled is None else bundled:
         tensors, recipe = _bundled(tensors, recipe)
@@ -34,7 +34,7 @@ def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, 
         entries = {"format": FORMAT_NAME, "format_version": str(FORMAT_VERSION), "recipe": text}
         return entries | {"checksums": digests + last}
 
-    return _write(path, _ordered(tensors), metadata)
+    return write_ordered(path, in_file_order(tensors), metadata)
 
 
 def _bundled(stored: list[StoredTensor], recipe: Recipe) -> tuple[list[StoredTensor], Recipe]:

@@ -45,7 +45,7 @@ def only_weights(directory: Path) -> Path:
 def open_file(path: Path) -> SafetensorsFile:
     """A safetensors file; SourceError where it is damaged."""
     try:
-        return SafetensorsFile(path)
+        return SafetensorsFile.open(path)
     except FormatError as error:
         raise SourceError(f"{path}: {one_line(error)}") from error
 

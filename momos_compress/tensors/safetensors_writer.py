@@ -15,16 +15,24 @@ from momos_compress.errors import MomosError
 from momos_compress.tensors.dtypes import SAFETENSORS_NAMES
 
 DIGEST_HEX = 16
+"""Hexadecimal digits of a checksum: 8 bytes of BLAKE2b."""
 
 
 def checksum(name: str, dtype: str, shape: tuple[int, ...]) -> Any:
-    """The running BLAKE2b digest of a stored tensor, fed with its entry; its data follow."""
+    """Begin the BLAKE2b digest of a stored tensor with its entry; the caller adds the data by ``update``."""
     return hashlib.blake2b(f"{name}\n{dtype}\n{','.join(map(str, shape))}\n".encode(), digest_size=DIGEST_HEX // 2)
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor to be written: its entry, and a function that yields its data when its turn comes."""
+    """A tensor to be written.
+
+    Attributes:
+        name: Its name in the file.
+        dtype: The dtype it is stored in.
+        shape: Its shape as stored.
+        data: Gives its bytes in pieces, ``nbytes`` in all, when its turn to be written comes.
+    """
 
     name: str
     dtype: torch.dtype
@@ -43,26 +51,60 @@ def tensor_data(tensor: torch.Tensor) -> bytes:
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
-def _check_names(tensors: Iterable[StoredTensor]) -> None:
+def check_names(tensors: Iterable[StoredTensor]) -> None:
+    """Refuse the one name that safetensors files keep for themselves.
+
+    Raises:
+        MomosError: A tensor has it.
+    """
     if any(tensor.name == "__metadata__" for tensor in tensors):
         raise MomosError("a tensor named '__metadata__' cannot be stored: safetensors reserves the name; rename it")
 
 
 def write_safetensors(path: Path, stored: Iterable[StoredTensor], metadata: Mapping[str, str]) -> int:
-    """Write a plain safetensors file atomically and as a stream; returns its size in bytes."""
-    return _write(path, _ordered(stored), lambda digests: dict(metadata))
+    """Write a plain safetensors file, one tensor in memory at a time; it appears whole or not at all.
+
+    Args:
+        path: The file to write.
+        stored: The tensors, in any order.
+        metadata: Text beside them in the header.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        MomosError: The file cannot be written, or a tensor has a reserved name.
+    """
+    return write_ordered(path, in_file_order(stored), lambda digests: dict(metadata))
 
 
-def _ordered(stored: Iterable[StoredTensor]) -> list[StoredTensor]:
-    """Falling item size, then name: every tensor is aligned to its item size, as safetensors' own writer does it."""
+def in_file_order(stored: Iterable[StoredTensor]) -> list[StoredTensor]:
+    """Sort tensors by falling item size, then name, as safetensors does, so that each is aligned to its item size.
+
+    Raises:
+        MomosError: A tensor has a reserved name.
+    """
     ordered = sorted(stored, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
-    _check_names(ordered)
+    check_names(ordered)
     return ordered
 
 
-def _write(path: Path, ordered: list[StoredTensor], metadata: Callable[[str], dict[str, str]]) -> int:
+def write_ordered(path: Path, ordered: list[StoredTensor], metadata: Callable[[str], dict[str, str]]) -> int:
+    """Write tensors whose order is settled, and a header that may hold their checksums.
+
+    Args:
+        path: The file to write.
+        ordered: The tensors in file order.
+        metadata: From all checksums, joined in file order, to the header's text, whose length may not depend on them.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        MomosError: The file cannot be written, or a tensor's data are not as long as its entry says.
+    """
     with atomic_writer(path) as file:
-        # Checksums stand before the data and are known after them; their length is known from the start.
+        # Checksums stand before the data but are known only after them: zeros hold their place until then.
         file.write(_header(ordered, metadata("0" * DIGEST_HEX * len(ordered))))
         found = []
         for tensor in ordered:

@@ -296,7 +296,7 @@ def test_any_descriptive_value_can_be_shown_and_exported(
     for key in ("capacity", "method", "seed", "source", "architecture", "versions", "later"):
         path.write_bytes(container(changed(recipe, (key,), value), tensors))
         try:
-            file = momos_compress.open(path)
+            file = momos_compress.open_file(path)
         except FormatError:
             continue
         for name, show in (

@@ -107,7 +107,7 @@ def test_the_report_tells_commit_and_digest_of_what_was_fetched(compressed: Comp
         assert report[ratio] == pytest.approx(report[bits] / report["bdm_baseline"])
         assert report[ratio] == pytest.approx(1, abs=0.05)  # the weights are random
     assert report["file_bytes"] == compressed.output.stat().st_size
-    assert momos_compress.open(compressed.output).recipe.extra["source"] == provenance
+    assert momos_compress.open_file(compressed.output).recipe.extra["source"] == provenance
 
 
 def test_each_file_is_fetched_once_and_only_from_the_hub(compressed: Compressed) -> None:
