@@ -1,1 +1,1 @@
-"""Indices of motifs as bytes: bit-packed, or entropy-coded."""
+"""Indices of motifs as bytes: packed in bits or in words, or entropy-coded."""

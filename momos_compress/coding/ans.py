@@ -1,4 +1,4 @@
-"""Indices as one entropy-coded stream a parameter, under one model of the whole file (docs/format.md, "ans")."""
+"""Entropy-coded indices: a stream a parameter, and one model for the whole file (docs/format.md, "ans")."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,21 @@ from momos_compress.coding.protocol import Decoder, Encoded, Indices, Part, Stre
 from momos_compress.errors import FormatError
 
 COUNTS = "momos.counts"
-"""The stored tensor that holds how often each motif is used."""
+"""Stored tensor with the number of blocks of each motif, rounded."""
 WORD_BYTES = 4
+"""Bytes of a word of the stream."""
 
 
 @dataclass(frozen=True)
 class AnsCoding:
-    """The more often a motif is used, the fewer bits its index takes: about the entropy of all indices in all."""
+    """Fewer bits for the indices of motifs that are used more; the mean is near the entropy of an index."""
 
     features: tuple[str, ...] = ("ans",)
     tables: tuple[str, ...] = (COUNTS,)
     motifs: tuple[int, int] = (2, MAX_ANS_MOTIFS)  # one motif has nothing to tell apart
 
     def encode(self, indices: Indices) -> Encoded:
-        """Code under the counts as they are stored."""
+        """Code with the counts as they are stored, rounded: those are what a decoder has."""
         data = store_counts(indices.usage)
         model = IndexModel(read_counts(data, indices.k))
 
@@ -34,15 +35,15 @@ class AnsCoding:
         return Encoded("ans", {COUNTS: data}, stream)
 
     def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
-        """Counts take at most so many bytes a motif."""
+        """Refuse counts that are longer than those of k motifs can be."""
         check_counts(k, sizes)
 
     def stream_bytes(self, k: int, part: Part, stored: int) -> int:
-        """Whole words, and at least one in so many blocks."""
+        """Number of bytes in whole words; too few for the blocks are refused."""
         return word_bytes(part, stored)
 
     def decoder(self, k: int, parts: Sequence[Part], table: Callable[[str], bytes]) -> Decoder:
-        """Decodes on the CPU: each index depends on all that follow it in the stream."""
+        """Return a decoder that works on the CPU, as each index depends on those decoded before it."""
         model = IndexModel(read_counts(table(COUNTS), k))
 
         def decode(part: Part, data: torch.Tensor) -> torch.Tensor:
@@ -55,13 +56,21 @@ ANS = AnsCoding()
 
 
 def check_counts(k: int, sizes: Mapping[str, int]) -> None:
-    """Refuse stored counts that are longer than those of k motifs can be."""
+    """Check the size of the stored counts before they are read.
+
+    Raises:
+        FormatError: They are longer than the counts of k motifs can be.
+    """
     if sizes[COUNTS] > most_count_bytes(k):
         raise FormatError(f"{COUNTS!r} is longer than counts of {k:,} motifs are")
 
 
 def word_bytes(part: Part, stored: int) -> int:
-    """The whole words in ``stored`` bytes; FormatError where the indices of a parameter cannot lie in so few."""
+    """Number of bytes in whole words among ``stored`` bytes.
+
+    Raises:
+        FormatError: They are too few for the indices of the parameter.
+    """
     size = stored // WORD_BYTES * WORD_BYTES
     if size < WORD_BYTES * least_words(part.blocks):
         raise FormatError(f"its stream has {stored:,} bytes, which {part.blocks:,} blocks cannot have")

@@ -1,33 +1,42 @@
-"""Finds the classes of rows and columns that make a mosaic's streams short."""
+"""Search for classes of rows and columns that make the streams of a mosaic short."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from momos_compress.coding.index_classes import (
-    CLASSES,
+    BLOCK_CLASSES,
     FULL,
     LEVELS,
     MAX_COUNTED,
-    Grid,
     IndexClasses,
     groups_of,
     joined,
 )
 from momos_compress.coding.index_model import frequencies
+from momos_compress.coding.protocol import Grid
 
 _ROUNDS = 12
-
+"""Most rounds of the search, each of which improves tables, rows and columns."""
 
 Read = Callable[[str], np.ndarray]
-"""The indices of a parameter, by its name."""
+"""From a parameter's name to an array over its blocks: its indices, (blocks,), or what they stand for in its grid."""
 
 
 def find_classes(grids: Mapping[str, Grid], counts: np.ndarray, usage: np.ndarray, read: Read) -> IndexClasses | None:
-    """Classes that make the streams of these parameters short; None where they save less than they take.
+    """Search for classes that shorten the streams.
 
-    counts: (k,) as stored. usage: (k,), the true ones. Rows, columns and tables are improved in turn, from rows and
-    columns in three parts by how long their blocks' codes are.
+    Rows and columns begin in ``LEVELS`` equal parts, sorted by the mean code length of their blocks. Then tables, rows
+    and columns are improved in turn, while a round saves at least a thousandth more than the last.
+
+    Args:
+        grids: Parameter -> rows and columns of its blocks.
+        counts: The stored counts, (k,).
+        usage: The exact counts, (k,).
+        read: The indices of a parameter, (blocks,).
+
+    Returns:
+        The classes; None where they would take more bytes than they save.
     """
     if not grids or int(counts.sum()) >= MAX_COUNTED:
         return None
@@ -38,7 +47,7 @@ def find_classes(grids: Mapping[str, Grid], counts: np.ndarray, usage: np.ndarra
     found = _Search(grids, groups, lambda name: group[read(name)].reshape(grids[name]))
     found.begin(lambda name: bits[read(name)].reshape(grids[name]))
     saved = 0.0
-    tables = np.full((CLASSES, groups), FULL, dtype=np.uint8)
+    tables = np.full((BLOCK_CLASSES, groups), FULL, dtype=np.uint8)
     for _ in range(_ROUNDS):
         blocks = found.blocks()
         tables = _tables(blocks, share)
@@ -53,8 +62,15 @@ def find_classes(grids: Mapping[str, Grid], counts: np.ndarray, usage: np.ndarra
 
 
 class _Search:
-    """Rows and columns of every parameter, and the classes they have so far. groups_in: the groups of a parameter's
-    blocks, (rows, columns).
+    """The classes of the rows and columns of every parameter, as far as they have been improved.
+
+    Args:
+        grids: Parameter -> rows and columns of its blocks.
+        groups: Number of groups of motifs.
+        groups_in: From a parameter to the group of each of its blocks' motifs, (rows, columns).
+
+    Attributes:
+        levels: For rows, then for columns: parameter -> their classes.
     """
 
     def __init__(self, grids: Mapping[str, Grid], groups: int, groups_in: Read) -> None:
@@ -62,7 +78,7 @@ class _Search:
         self.levels: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
 
     def begin(self, bits_in: Read) -> None:
-        """By the mean length of the codes of a row's, or a column's, blocks."""
+        """Sort rows and columns into classes by the mean code length of their blocks, ``bits_in`` (rows, columns)."""
         means: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
         for name in self.grids:
             bits = bits_in(name)
@@ -73,15 +89,15 @@ class _Search:
             self.levels[axis].update({name: np.digitize(mean, bounds) for name, mean in means[axis].items()})
 
     def blocks(self) -> np.ndarray:
-        """How many blocks of each class have a motif of each group: (CLASSES, groups)."""
-        total = np.zeros(CLASSES * self.groups, dtype=np.int64)
+        """Number of blocks of each class with a motif of each group, (BLOCK_CLASSES, groups)."""
+        total = np.zeros(BLOCK_CLASSES * self.groups, dtype=np.int64)
         for name in self.grids:
             kinds = LEVELS * self.levels[0][name][:, None] + self.levels[1][name][None, :]
             total += np.bincount((kinds * self.groups + self.groups_in(name)).reshape(-1), minlength=len(total))
-        return total.reshape(CLASSES, self.groups)
+        return total.reshape(BLOCK_CLASSES, self.groups)
 
     def improve(self, lengths: np.ndarray) -> None:
-        """Give each row, then each column, the class of the shortest code. lengths: bits, (CLASSES, groups)."""
+        """Give each row, then each column, its shortest code; ``lengths`` in bits, (BLOCK_CLASSES, groups)."""
         cost = lengths.reshape(LEVELS, LEVELS, self.groups)
         for axis in (0, 1):
             taken = np.bincount(joined(self.levels[axis]), minlength=LEVELS) + 1
@@ -98,7 +114,7 @@ class _Search:
 
 
 def _tables(blocks: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """What multiplies the counts of each group in each class, the most likely against the whole file at 255."""
+    """Factors of each group's counts in each class; 255 for the group that is most enriched against the whole file."""
     ratios = (blocks + share) / (blocks.sum(axis=1, keepdims=True) + 1) / np.maximum(share, 1e-9)
     scaled = np.rint(FULL * ratios / ratios.max(axis=1, keepdims=True))
     tables: np.ndarray = np.maximum(scaled, 1).astype(np.uint8)
@@ -106,7 +122,7 @@ def _tables(blocks: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _lengths(tables: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Bits that a block of a group takes in a class beyond what it takes without classes."""
+    """Bits of an index of each group in each class, less those it takes without classes: (BLOCK_CLASSES, groups)."""
     shares = tables * share
     extra: np.ndarray = np.log2(shares.sum(axis=1, keepdims=True) / tables)
     return extra

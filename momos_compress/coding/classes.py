@@ -1,4 +1,4 @@
-"""Indices entropy-coded by classes of rows and columns, where that saves anything (docs/format.md, "classes")."""
+"""Entropy-coded indices with a model for each class of rows and columns (docs/format.md, "classes")."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from momos_compress.coding.protocol import Decoder, Encoded, Grid, Indices, Part
 from momos_compress.errors import FormatError
 
 CLASSES = "momos.classes"
-"""The stored tensor that holds the class of each row and column, and what the classes change in the counts."""
+"""Stored tensor with the class of each row and column, and the factors by which a class changes the counts."""
 
 
 @dataclass(frozen=True)
 class ClassCoding:
-    """As many models as there are classes of blocks; parameters that are not cut by rows go under the file's own."""
+    """A model for each class of blocks; parameters that are not cut by rows use the file's one model."""
 
     features: tuple[str, ...] = ("ans", "classes")
     tables: tuple[str, ...] = (COUNTS, CLASSES)
     motifs: tuple[int, int] = (2, MAX_ANS_MOTIFS)
 
     def encode(self, indices: Indices) -> Encoded:
-        """Find classes and code by them; gives way to ``ans`` where they save less than they take."""
+        """Find classes and code by them, or code as ``ans`` where classes would take more bytes than they save."""
         data = store_counts(indices.usage)
         counts = read_counts(data, indices.k)
 
@@ -47,17 +47,17 @@ class ClassCoding:
         return Encoded("classes", {COUNTS: data, CLASSES: classes.to_bytes()}, stream)
 
     def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
-        """Counts take at most so many bytes a motif, classes so many a row and column."""
+        """Refuse counts and classes that are longer than those of these motifs, rows and columns can be."""
         check_counts(k, sizes)
         if sizes[CLASSES] > most_class_bytes(grids_of(parts)):
             raise FormatError(f"{CLASSES!r} is longer than the classes of its rows and columns are")
 
     def stream_bytes(self, k: int, part: Part, stored: int) -> int:
-        """Whole words, and at least one in so many blocks."""
+        """Number of bytes in whole words; too few for the blocks are refused."""
         return word_bytes(part, stored)
 
     def decoder(self, k: int, parts: Sequence[Part], table: Callable[[str], bytes]) -> Decoder:
-        """Decodes on the CPU, the blocks of one class after those of another."""
+        """Return a decoder that works on the CPU, on one class of blocks after another."""
         counts = read_counts(table(COUNTS), k)
         coder = ClassCoder(counts, read_classes(table(CLASSES), counts, grids_of(parts)))
         model = IndexModel(counts)
@@ -74,5 +74,5 @@ BY_CLASS = ClassCoding()
 
 
 def grids_of(parts: Sequence[Part]) -> dict[str, Grid]:
-    """Rows and columns of blocks of each parameter that is cut by rows."""
+    """Name of each parameter that is cut by rows -> its rows and columns of blocks."""
     return {part.name: part.grid for part in parts if part.grid is not None}

@@ -1,4 +1,4 @@
-"""How often each motif is used, as a file stores it."""
+"""The stored counts: the number of blocks of each motif, rounded."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,20 @@ from momos_compress.coding.index_model import frequencies
 from momos_compress.errors import FormatError
 
 MAX_TOTAL = 2**39
-"""Bound of the sum of counts: times 2^24 it still fits a signed 64-bit integer."""
-
-
+"""Bound of the sum of counts; times 2^24 it still fits a signed 64-bit integer."""
 _FINEST = 16
+"""Most significant bits of a count that are tried."""
 
 
 def store_counts(usage: np.ndarray) -> bytes:
-    """Counts (k,), not increasing, as stored: rounded to as few bits as make counts and streams the shortest."""
+    """Store counts, rounded to the number of significant bits that makes counts and streams together the shortest.
+
+    Args:
+        usage: Number of blocks of each motif, (k,) int64, not increasing.
+
+    Returns:
+        Variable-length integers in pairs: a fall of the count, and the number of motifs that then share it.
+    """
     total = int(usage.sum())
     counts = usage >> max(0, total.bit_length() - (MAX_TOTAL.bit_length() - 2))
     candidates = [_rounded(counts, bits) for bits in range(1, _FINEST + 1)]
@@ -28,7 +34,18 @@ def store_counts(usage: np.ndarray) -> bytes:
 
 
 def read_counts(data: bytes, k: int) -> np.ndarray:
-    """Undo ``store_counts``: (k,) int64; FormatError where they are not k counts."""
+    """Read stored counts.
+
+    Args:
+        data: The bytes that ``store_counts`` gives.
+        k: Number of motifs.
+
+    Returns:
+        The rounded counts, (k,) int64, not increasing.
+
+    Raises:
+        FormatError: The bytes are not the counts of k motifs, or add up to ``MAX_TOTAL`` or more.
+    """
     if not 2 <= len(data) <= most_count_bytes(k):
         raise FormatError(f"{len(data):,} bytes of counts, which {k:,} motifs cannot have")
     values = np.array(list(_varints(data)), dtype=np.int64)
@@ -42,19 +59,19 @@ def read_counts(data: bytes, k: int) -> np.ndarray:
 
 
 def most_count_bytes(k: int) -> int:
-    """No stored counts of k motifs are longer."""
+    """Upper bound of the bytes of the stored counts of k motifs."""
     return 12 * k
 
 
 def _rounded(counts: np.ndarray, bits: int) -> np.ndarray:
-    """Each count rounded to so many significant bits."""
+    """Round each count to so many significant bits."""
     shift = np.maximum(0, np.frexp(counts.astype(np.float64))[1].astype(np.int64) - bits)
     rounded: np.ndarray = (counts + (1 << shift >> 1)) >> shift << shift
     return rounded
 
 
 def _steps(counts: np.ndarray) -> Iterator[int]:
-    """The first count and how often it stands, then for each other how far it is below the last, and how often."""
+    """The first count and how many motifs have it; then, for each next count, its fall from the last and how many."""
     starts = np.flatnonzero(np.diff(counts, prepend=-1))
     runs = np.diff(starts, append=len(counts))
     falls = -np.diff(counts[starts], prepend=0)
@@ -65,7 +82,7 @@ def _steps(counts: np.ndarray) -> Iterator[int]:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the high bit says that more follow."""
+    """Write an integer in seven bits a byte, lowest first; the high bit of a byte says that another follows."""
     out = bytearray()
     while value >= 128:
         out.append(value & 127 | 128)

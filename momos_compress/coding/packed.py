@@ -1,4 +1,4 @@
-"""Bit packing of motif indices: b bits each, least significant bit first (docs/format.md)."""
+"""Indices in b bits each, least significant bit first (docs/format.md)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,32 @@ from momos_compress.errors import FormatError
 
 
 def index_bits(k: int) -> int:
-    """Bits of one index among k motifs: ceil(log2 k), and at least 1."""
+    """Number of bits of an index below k: ceil(log2 k), and at least 1."""
     return max(1, (k - 1).bit_length())
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """Bytes that ``count`` indices of ``bits`` bits take."""
+    """Number of bytes of ``count`` indices of ``bits`` bits each."""
     return -(-count * bits // 8)
 
 
 def pack(indices: np.ndarray, bits: int) -> bytes:
-    """Pack indices (n,) below 2^bits, 1 <= bits <= 24, into ceil(n bits / 8) bytes; the last is filled with zero bits.
+    """Pack indices; zero bits fill the last byte.
 
-    >>> pack(np.array([0, 1, 2, 3, 4]), bits=3)
-    b'\\x88F'
+    Args:
+        indices: Integers below 2^bits, (n,).
+        bits: Bits of an index, 1..24.
+
+    Returns:
+        ceil(n bits / 8) bytes.
+
+    Examples:
+
+        >>> pack(np.array([0, 1, 2, 3, 4]), bits=3)
+        b'\\x88F'
     """
     count = len(indices)
-    # Eight indices fill exactly `bits` bytes, so each byte of such a group draws on the same few of them.
+    # Eight indices fill exactly `bits` bytes, so all groups of eight are packed at once, byte by byte.
     grouped = np.zeros((-(-count // 8), 8), dtype=np.uint32)
     grouped.reshape(-1)[:count] = indices
     out = np.zeros((len(grouped), bits), dtype=np.uint8)
@@ -41,9 +50,18 @@ def pack(indices: np.ndarray, bits: int) -> bytes:
 
 
 def unpack(packed: torch.Tensor, count: int, bits: int) -> torch.Tensor:
-    """Undo ``pack`` on the tensor's own device: uint8 (ceil(count bits / 8),) -> int32 (count,).
+    """Unpack indices on the device of the bytes.
 
-    Raises FormatError where the length is off or a padding bit is set.
+    Args:
+        packed: ceil(count bits / 8) bytes, uint8.
+        count: Number of indices.
+        bits: Bits of an index, 1..24.
+
+    Returns:
+        The indices, (count,) int32.
+
+    Raises:
+        FormatError: The bytes are too few or too many, or a padding bit is set.
     """
     if packed.numel() != packed_bytes(count, bits):
         raise FormatError(f"{packed.numel()} bytes of indices where {packed_bytes(count, bits)} belong")
@@ -65,14 +83,14 @@ def unpack(packed: torch.Tensor, count: int, bits: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class PackedCoding:
-    """Every index in ceil(log2 k) bits: any block is found without decoding the ones before it."""
+    """Every index in ceil(log2 k) bits; an index can be read without decoding those before it."""
 
     features: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     motifs: tuple[int, int] = (1, 2**24)
 
     def encode(self, indices: Indices) -> Encoded:
-        """Pack piece by piece, when the bytes are asked for."""
+        """Pack piece by piece, at the time when the bytes are read."""
         bits = index_bits(indices.k)
 
         def stream(part: Part) -> Stream:
@@ -85,14 +103,14 @@ class PackedCoding:
         return Encoded("packed", {}, stream)
 
     def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
-        """There are none."""
+        """Accept; this coding has no tables."""
 
     def stream_bytes(self, k: int, part: Part, stored: int) -> int:
-        """What so many indices take; the reader compares it with what is stored."""
+        """Number of bytes of the parameter's indices, which the reader compares with what is stored."""
         return packed_bytes(part.blocks, index_bits(k))
 
     def decoder(self, k: int, parts: Sequence[Part], table: Callable[[str], bytes]) -> Decoder:
-        """Unpacks on the device of the stream."""
+        """Return a decoder that unpacks on the device of the stream."""
 
         def decode(part: Part, data: torch.Tensor) -> torch.Tensor:
             indices = unpack(data, part.blocks, index_bits(k))

@@ -1,8 +1,8 @@
-"""Indices as digits of base k, several in a word of whole bytes: for few motifs (docs/format.md, "radix").
+"""Indices as digits of base k, several in a word of whole bytes, for few motifs (docs/format.md, "radix").
 
-Among three motifs an index of its own takes ceil(log2 3) = 2 bits; five of them are one number below 3^5 = 243, a byte:
-1.6 bits an index, where log2 3 = 1.585. As with packed indices any block is found at once, and decoding is a few
-divisions, on the GPU as well; where motifs are used unevenly, entropy coding takes fewer bits.
+With three motifs, a packed index takes 2 bits. Five indices are one number below 3^5 = 243, which fits a byte, so an
+index takes 1.6 bits; log2 3 = 1.585 is the least for even use. An index can be read without decoding those before it,
+by a few divisions, on a GPU as well. Where motifs are used unevenly, entropy coding takes fewer bits.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,33 +17,48 @@ from momos_compress.coding.protocol import Decoder, Encoded, Indices, Part, Stre
 from momos_compress.errors import FormatError
 
 MAX_RADIX_MOTIFS = 16
-"""The largest k: beyond it a word saves a tenth of a bit an index at most."""
+"""Largest k; beyond it, words save a tenth of a bit an index at most."""
 LONGEST_WORD = 7
-"""Bytes of the longest word: its numbers are positive in a signed 64-bit integer."""
+"""Bytes of the longest word, whose numbers all fit a signed 64-bit integer."""
 
 
 @cache
 def word_of(k: int) -> tuple[int, int]:
-    """The word for base k: its bytes, and its digits; the one with the fewest bits a digit, and of these the shortest.
+    """Find the word with the fewest bits a digit, the shortest of several.
 
-    >>> word_of(3)
-    (1, 5)
-    >>> word_of(7)
-    (6, 17)
+    Args:
+        k: The base.
+
+    Returns:
+        Bytes of a word, and digits in it.
+
+    Examples:
+        >>> word_of(3)
+        (1, 5)
+        >>> word_of(7)
+        (6, 17)
     """
     words = [(size, _digits_in(size, k)) for size in range(1, LONGEST_WORD + 1)]
     return min(words, key=lambda word: Fraction(word[0], word[1]))
 
 
 def stream_size(k: int, blocks: int) -> int:
-    """Bytes of so many indices: whole words, and of the last one only the bytes that its digits need."""
+    """Number of bytes of so many indices: whole words, then only the bytes that the last few digits need."""
     size, digits = word_of(k)
     words, rest = divmod(blocks, digits)
     return size * words + _bytes_for(k, rest)
 
 
 def to_words(indices: np.ndarray, k: int) -> bytes:
-    """Indices (n,) below k -> ceil(n / digits) words, little-endian, the first index of each its lowest digit."""
+    """Write indices as words.
+
+    Args:
+        indices: Integers below k, (n,).
+        k: The base.
+
+    Returns:
+        ceil(n / digits) little-endian words; the first index in a word is its lowest digit.
+    """
     size, digits = word_of(k)
     grouped = np.zeros((-(-len(indices) // digits), digits), dtype=np.int64)
     grouped.reshape(-1)[: len(indices)] = indices
@@ -54,10 +69,17 @@ def to_words(indices: np.ndarray, k: int) -> bytes:
 
 
 def from_words(data: torch.Tensor, k: int) -> torch.Tensor:
-    """Undo ``to_words``: whole words (bytes,) uint8 -> indices (n,) int32, with those that fill the last word.
+    """Read indices from words, on the device of the bytes.
+
+    Args:
+        data: Whole words, (bytes,) uint8.
+        k: The base.
+
+    Returns:
+        All digits of all words, (words * digits,) int32, zeros that fill the last word included.
 
     Raises:
-        FormatError: A word is no number of so many digits.
+        FormatError: A word is too large for its number of digits.
     """
     size, digits = word_of(k)
     columns = data.view(-1, size).long()
@@ -76,14 +98,14 @@ def from_words(data: torch.Tensor, k: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class RadixCoding:
-    """Whole words of base-k digits: never longer than packed indices, and as easy to read in the middle."""
+    """Whole words of base-k digits, never longer than packed indices."""
 
     features: tuple[str, ...] = ("radix",)
     tables: tuple[str, ...] = ()
     motifs: tuple[int, int] = (2, MAX_RADIX_MOTIFS)
 
     def encode(self, indices: Indices) -> Encoded:
-        """Code when the bytes are asked for; a piece of indices that does not fill its last word waits for the next."""
+        """Code piece by piece, at the time when the bytes are read; a word may span two pieces."""
         k = indices.k
 
         def stream(part: Part) -> Stream:
@@ -92,14 +114,14 @@ class RadixCoding:
         return Encoded("radix", {}, stream)
 
     def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
-        """There are none."""
+        """Accept; this coding has no tables."""
 
     def stream_bytes(self, k: int, part: Part, stored: int) -> int:
-        """What so many indices take; the reader compares it with what is stored."""
+        """Number of bytes of the parameter's indices, which the reader compares with what is stored."""
         return stream_size(k, part.blocks)
 
     def decoder(self, k: int, parts: Sequence[Part], table: Callable[[str], bytes]) -> Decoder:
-        """Divides on the device of the stream."""
+        """Return a decoder that divides on the device of the stream."""
 
         def decode(part: Part, data: torch.Tensor) -> torch.Tensor:
             if len(data) != stream_size(k, part.blocks):
@@ -116,7 +138,7 @@ RADIX = RadixCoding()
 
 
 def _digits_in(size: int, k: int) -> int:
-    """The most digits of base k in so many bytes: the largest n with k^n <= 256^size."""
+    """Number of base-k digits that fit so many bytes: the largest n with k^n <= 256^size."""
     digits = 0
     while k ** (digits + 1) <= 256**size:
         digits += 1
@@ -124,7 +146,7 @@ def _digits_in(size: int, k: int) -> int:
 
 
 def _bytes_for(k: int, digits: int) -> int:
-    """Bytes of a number of so many digits of base k."""
+    """Number of bytes of the largest number with so many base-k digits."""
     return -(-(k**digits - 1).bit_length() // 8) if digits else 0
 
 

@@ -12,7 +12,11 @@ from momos_compress.errors import MomosError
 
 
 def check_writable(path: Path) -> None:
-    """Raise MomosError unless a file can be made at ``path``; tells before hours of work rather than after."""
+    """Check that a file can be made at ``path``, before hours of work rather than after them.
+
+    Raises:
+        MomosError: Its directory is missing or cannot be written, or ``path`` is there and is no regular file.
+    """
     directory = path.parent
     if not directory.is_dir():
         raise MomosError(f"the directory {str(directory)!r} does not exist; create it or choose another `output`")
@@ -32,9 +36,13 @@ def check_writable(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A new file in ``path``'s directory that takes its name when the block ends without an error.
+    """Write a new file beside ``path``, which replaces it when the block ends without an error.
 
-    The data are on the disk before the rename. On an error or an interrupt the new file goes and ``path`` is as it was.
+    The data are on the disk before that. After an error or an interrupt the new file is removed, and ``path`` is as it
+    was.
+
+    Raises:
+        MomosError: The file cannot be made or written.
     """
     check_writable(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -53,7 +61,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_directory(directory: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system can; the file itself is safe already
+    with contextlib.suppress(
+        OSError
+    ):  # not every file system can do it, and the file's own data are on the disk already
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -7,7 +7,14 @@ from typing import Any
 
 
 def csv_bytes(records: Sequence[Mapping[str, Any]]) -> bytes:
-    """One or more records with the same keys, a header first, in UTF-8; what is no Unicode text is escaped."""
+    """Write records as a CSV file in UTF-8, with a header.
+
+    Args:
+        records: At least one; all have the keys of the first.
+
+    Returns:
+        The file. Characters that UTF-8 cannot hold are escaped with backslashes.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""Fields of a JSON object from a file that is not trusted: each is checked, and FormatError says what is wrong."""
+"""Checked fields of a JSON object from an untrusted file; each function raises FormatError for what is not allowed."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,15 @@ from momos_compress.errors import FormatError
 
 
 def parse_object(text: str, what: str) -> dict[str, Any]:
-    """A JSON object, without keys that stand twice and numbers that no float holds."""
+    """Parse a JSON object strictly.
+
+    Args:
+        text: The JSON text.
+        what: What to call it in an error.
+
+    Raises:
+        FormatError: It is not a JSON object, a key stands twice, or a number is beyond a float.
+    """
     try:
         record = json.loads(
             text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
@@ -21,7 +29,7 @@ def parse_object(text: str, what: str) -> dict[str, Any]:
 
 
 def integer(record: Mapping[str, Any], key: str, low: int, high: int) -> int:
-    """An integer in low..high."""
+    """Read an integer in low..high, both included."""
     value = record.get(key)
     if type(value) is not int or not low <= value <= high:
         raise FormatError(f"{key!r} must be an integer in {low}..{high}, not {str(value)[:40]}")
@@ -29,7 +37,7 @@ def integer(record: Mapping[str, Any], key: str, low: int, high: int) -> int:
 
 
 def number(record: Mapping[str, Any], key: str) -> float:
-    """A finite number that is not negative."""
+    """Read a finite number that is not negative."""
     value = record.get(key)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1e300:
         raise FormatError(f"{key!r} must be a finite number that is not negative, not {str(value)[:40]}")
@@ -37,7 +45,7 @@ def number(record: Mapping[str, Any], key: str) -> float:
 
 
 def flag(record: Mapping[str, Any], key: str) -> bool:
-    """A truth value; absent is false."""
+    """Read true or false; a missing key is false."""
     value = record.get(key, False)
     if type(value) is not bool:
         raise FormatError(f"{key!r} must be true or false, not {str(value)[:40]}")
@@ -45,7 +53,7 @@ def flag(record: Mapping[str, Any], key: str) -> bool:
 
 
 def mapping(record: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """An object; absent is empty."""
+    """Read an object; a missing key is an empty one."""
     value = record.get(key, {})
     if not isinstance(value, dict):
         raise FormatError(f"{key!r} must be an object")

@@ -15,7 +15,14 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage took. peak_memory_bytes: the process's peak resident memory while it ran."""
+    """What one stage took.
+
+    Attributes:
+        name: The stage.
+        seconds: Wall-clock time.
+        peak_memory_bytes: Peak resident memory of the process while it ran.
+        peak_gpu_bytes: Peak memory that torch allocated on the GPU while it ran; 0 without one.
+    """
 
     name: str
     seconds: float
@@ -24,35 +31,39 @@ class Stage:
 
 
 def peak_memory_bytes() -> int:
-    """Peak resident memory since the last reset (Linux), or since the process began."""
+    """Peak resident memory of the process: on Linux since the last reset, elsewhere since the process began."""
     if _STATUS.exists():
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     try:
         import resource
-    except ImportError:  # Windows has no such module; the memory is not told there
+    except ImportError:  # Windows has no such module; its peak is given as 0
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _reset_peak() -> None:
-    with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the whole run so far
+    with contextlib.suppress(OSError):  # only Linux can reset it
         _CLEAR.write_text("5")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 class Stages:
-    """Collects stages in the order they run."""
+    """Collects stages in the order they run.
+
+    Attributes:
+        done: The stages that have ended without an error.
+    """
 
     def __init__(self) -> None:
         self.done: list[Stage] = []
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block under ``name``."""
+        """Measure the block as the stage ``name``."""
         _reset_peak()
         start = time.perf_counter()
         yield
@@ -61,7 +72,7 @@ class Stages:
 
     @property
     def seconds(self) -> float:
-        """Sum over all stages."""
+        """Time of all stages together."""
         return sum(stage.seconds for stage in self.done)
 
     @property

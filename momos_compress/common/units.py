@@ -1,4 +1,4 @@
-"""Sizes and times as people read them, and write them."""
+"""Sizes and times as text for people, and sizes read from what people write."""
 
 from momos_compress.errors import MomosError
 
@@ -7,7 +7,7 @@ _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 def binary_size(count: float) -> str:
-    """Bytes in binary units: 1536 -> "1.5 KiB"."""
+    """Write a number of bytes in binary units: 1536 -> "1.5 KiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -16,7 +16,7 @@ def binary_size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "0.12 s", "42.0 s", "3 min 5 s" or "2 h 4 min"."""
+    """Write seconds as "0.12 s", "42.0 s", "3 min 5 s" or "2 h 4 min"."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 120:
@@ -26,7 +26,11 @@ def duration(seconds: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "20GB", "1.5 GiB", "500000"; MomosError for anything else."""
+    """Read a size: "20GB" -> 20000000000, "1.5 GiB", "500000".
+
+    Raises:
+        MomosError: The text is not a size from 0 to 2^63 - 1 bytes.
+    """
     number = text.strip().rstrip("BKMGTIbkmgti ")
     unit = text.strip()[len(number) :].strip().upper() or "B"
     try:

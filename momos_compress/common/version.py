@@ -5,5 +5,5 @@ import importlib.metadata
 
 
 def version() -> str:
-    """This package's version, a part of each row's fingerprint."""
+    """Version of the installed package, as in "1.2.3"."""
     return importlib.metadata.version("momos-compress")

@@ -1,1 +1,1 @@
-"""The compressed file: its recipe, what is stored in it, how it is written, read and inspected."""
+"""The compressed file: its recipe and stored tensors, written, read and inspected."""

@@ -1,24 +1,35 @@
-"""Vectors beside the mosaic, norms and biases, in a byte a value: value = low + step * code (docs/format.md).
+"""Norms and biases beside the mosaic in a byte a value: value = low + step * code (docs/format.md, "affine8").
 
-low and step are bfloat16, so step * code is exact in float32 and every decoder finds the same numbers.
+low and step are bfloat16 numbers, so step * code is exact in float32 and every decoder finds the same values.
 """
 
 import torch
 
 from momos_compress.errors import FormatError
 
-DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+ENCODABLE = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""Dtypes of vectors that may be stored in a byte a value."""
 HEADER_BYTES = 4
+"""Bytes of low and step, which stand before the codes."""
 MIN_VALUES = 8
+"""Fewest values of a vector that is stored in a byte a value."""
 TOLERANCE = 0.02
-"""RMS error that a byte may cost, over the median magnitude: far below what motifs cost the weights beside it."""
+"""Largest RMS error over the median magnitude; motifs cost the weights beside such a vector far more."""
 POSITIVE_TOLERANCE = 0.2
-"""Relative error of any one value among positive ones: a variance must not come near zero."""
+"""Largest relative error of a value where all are positive, since a variance must not come near zero."""
 _LEVELS = 255
 
 
 def encode(tensor: torch.Tensor) -> torch.Tensor | None:
-    """(n,) floating-point values -> (4 + n,) uint8; None where a byte a value is not exact enough."""
+    """Encode a vector.
+
+    Args:
+        tensor: Floating-point values, (n,).
+
+    Returns:
+        low, step and codes, (4 + n,) uint8; None for another shape, for values that are not finite, and where the error
+        would be beyond ``TOLERANCE`` or ``POSITIVE_TOLERANCE``.
+    """
     values = tensor.detach().float().cpu()
     if values.ndim != 1 or len(values) < MIN_VALUES or not bool(torch.isfinite(values).all()):
         return None
@@ -40,7 +51,17 @@ def encode(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def decode(stored: torch.Tensor) -> torch.Tensor:
-    """(4 + n,) uint8 -> (n,) float32; FormatError where low or step is no number."""
+    """Decode a vector.
+
+    Args:
+        stored: low, step and codes, (4 + n,) uint8.
+
+    Returns:
+        The values, (n,) float32.
+
+    Raises:
+        FormatError: low or step is not finite.
+    """
     low, step = stored[:HEADER_BYTES].clone().view(torch.bfloat16).float()
     if not bool(torch.isfinite(low) & torch.isfinite(step)):
         raise FormatError("the range of its values is not finite")
@@ -49,11 +70,11 @@ def decode(stored: torch.Tensor) -> torch.Tensor:
 
 
 def _rounded(value: torch.Tensor, *, up: bool) -> torch.Tensor:
-    """The nearest bfloat16 not below, or not above, a float32."""
+    """Round a float32 to the next bfloat16 that is not below it (``up``), or not above it."""
     bits = value.to(torch.bfloat16)
     if (bits.float() < value) if up else (bits.float() > value):
         whole = bits.view(torch.int16)
-        away = (float(bits) >= 0) == up  # from zero
+        away = (float(bits) >= 0) == up  # in int16, a number grows away from zero
         whole = whole + (1 if away else -1)
         if float(bits) == 0:
             return torch.tensor(2.0**-126 if up else -(2.0**-126), dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What a compressed file will hold: the stored tensors and the recipe."""
+"""Puts together what a compressed file will hold: stored tensors and recipe."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,13 +23,17 @@ from momos_compress.tensors.records import TensorInfo, Tensors
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data
 
 SPOOLED_FROM = 2**26
-"""Bytes of coded indices that are kept in memory until they are written; more go to a temporary file."""
+"""Most bytes of coded indices that wait in memory to be written; more go to a temporary file."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """How the tensors came to be stored. cast, affine8: the own dtypes of tensors beside the mosaic in fewer bits: as
-    F16, and in a byte a value. coding: of the indices.
+    """How tensors were stored, which the recipe records.
+
+    Attributes:
+        cast: Name of each tensor stored in float16 -> its own dtype.
+        affine8: Name of each vector stored in a byte a value -> its own dtype.
+        coding: The coding of the indices that was used.
     """
 
     cast: dict[str, torch.dtype]
@@ -46,11 +50,21 @@ def stored_tensors(
     replaced: Mapping[str, torch.Tensor] | None = None,
     spool_directory: Path | None = None,
 ) -> tuple[list[StoredTensor], Kept]:
-    """Everything the file will hold, and how.
+    """List the tensors of the file: codebook, scales, coded indices, and what is stored beside the mosaic.
 
-    tensors: the checkpoint's own; those that are not in the mosaic are stored beside it. replaced: which of them are no
-    longer the checkpoint's. spool_directory: where coded
-    indices wait to be written, if they are many.
+    Args:
+        tensors: The checkpoint's tensors.
+        mosaic: The compressed parameters; all other tensors are stored beside them.
+        coding: The coding of the indices; files whose k it does not take are packed.
+        passthrough: Whether tensors beside the mosaic may be stored in fewer bits (``auto``) or stay as they are.
+        replaced: Tensors that take the place of the checkpoint's, by name.
+        spool_directory: Where many coded indices wait to be written; None leaves the choice to the system.
+
+    Returns:
+        The stored tensors, and how they were stored.
+
+    Raises:
+        MomosError: There is no room for the coded indices.
     """
 
     def read(name: str) -> torch.Tensor:
@@ -60,21 +74,20 @@ def stored_tensors(
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
     least, most = get_coding(coding).motifs
-    # What the coding cannot tell apart, or has no room for, is packed.
     encoded = get_coding(coding if least <= mosaic.k <= most else "packed").encode(MosaicIndices(mosaic))
     stored += [_of_bytes(name, data) for name, data in encoded.tables.items()]
     stored += _streams(encoded, mosaic, spool_directory)
     kept = Kept({}, {}, encoded.coding)
     extended = coding != "packed" or mosaic.scales is not None or mosaic.step is not None
     eight_bits = extended and passthrough == "auto"
-    # A tensor of bytes that is no vector in disguise keeps the others from being called "all".
+    # A recipe lists these as "all vectors of bytes", among which the checkpoint's own bytes would be counted.
     eight_bits &= not any(info.dtype == torch.uint8 for info in tensors.infos)
     compressed = {tensor.name for tensor in mosaic.tensors}
     for info in tensors.infos:
         if info.name in compressed:
             continue
         own = read(info.name)
-        codes = affine8.encode(own) if eight_bits and info.dtype in affine8.DTYPES else None
+        codes = affine8.encode(own) if eight_bits and info.dtype in affine8.ENCODABLE else None
         dtype = stored_dtype(own, passthrough)
         if codes is not None:
             kept.affine8[info.name] = info.dtype
@@ -88,7 +101,7 @@ def stored_tensors(
 
 @dataclass(frozen=True)
 class MosaicIndices:
-    """A mosaic's indices as a coding reads them."""
+    """A mosaic as the ``Indices`` that a coding reads."""
 
     mosaic: Mosaic
 
@@ -99,16 +112,16 @@ class MosaicIndices:
 
     @property
     def usage(self) -> np.ndarray:
-        """Blocks of each motif: (k,)."""
+        """Number of blocks of each motif, (k,) int64."""
         return self.mosaic.usage
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The compressed parameters in the file's order."""
+        """The compressed parameters in block order."""
         return parts_of(self.mosaic.tensors)
 
     def read(self, name: str, *, backwards: bool = False) -> Iterator[np.ndarray]:
-        """The indices of one parameter in pieces; backwards: the last piece first."""
+        """Read the indices of one parameter in pieces, the last piece first where ``backwards``."""
         return self.mosaic.indices(self._tensors[name], backwards=backwards)
 
     @cached_property
@@ -117,9 +130,9 @@ class MosaicIndices:
 
 
 def _streams(encoded: Encoded, mosaic: Mosaic, spool_directory: Path | None) -> list[StoredTensor]:
-    """One stored stream a parameter, guard byte included (docs/format.md).
+    """The stored stream of each parameter, with its guard byte where it needs one (docs/format.md).
 
-    A stream whose length is only known once it is coded waits in a temporary file.
+    The header stands first in a file, so a stream whose length is unknown before it is coded waits in a temporary file.
     """
     directory = None if spool_directory is None else str(spool_directory)
     spool = tempfile.SpooledTemporaryFile(SPOOLED_FROM, dir=directory)  # noqa: SIM115  the tensors keep it
@@ -168,9 +181,13 @@ def _passed_through(read: Callable[[str], torch.Tensor], info: TensorInfo, dtype
 
 
 def recipe_of(mosaic: Mosaic, kept: Kept, *, aliases: Mapping[str, str], extra: Mapping[str, Any]) -> Recipe:
-    """The recipe of a mosaic and of what is stored beside it (docs/format.md).
+    """Make the recipe of a file (docs/format.md).
 
-    aliases: names that share a stored tensor. extra: what the recipe tells of where the mosaic came from.
+    Args:
+        mosaic: The compressed parameters.
+        kept: How tensors were stored.
+        aliases: Further name of a stored tensor -> its name.
+        extra: Descriptive entries, which do not change how the file decodes.
     """
     return Recipe(
         s=mosaic.codebook.shape[1],

@@ -1,6 +1,6 @@
-"""Small tensors in one: the table of what lies in it, and the recipe as deflated JSON (docs/format.md, "bundle").
+"""The bundle: small tensors stored as one, and the recipe as deflated JSON (docs/format.md, "bundle").
 
-A safetensors header takes some 70 bytes for each tensor, which is much beside a norm of sixteen values.
+In a safetensors header each tensor takes some 70 bytes, as many as the values of a small norm.
 """
 
 import math
@@ -13,12 +13,20 @@ from momos_compress.tensors.dtypes import DTYPES
 from momos_compress.tensors.safetensors_reader import MAX_SIZE, Entry
 
 BUNDLE_BELOW = 2**16
-"""Tensors with fewer bytes of data are bundled; larger ones can then still be read one by one."""
+"""Bytes of data below which a tensor is bundled; larger ones stay apart, to be read one at a time."""
 _DEPTH = 64
+"""Most levels that nested names may have."""
 
 
 def arrange(sizes: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Entry]:
-    """The table of a bundle, by dtype and then module by module: name -> dtype, shape -> entries with their offsets."""
+    """Lay tensors out in a bundle, by dtype, then module by module.
+
+    Args:
+        sizes: Name -> dtype as safetensors names it, and shape.
+
+    Returns:
+        Name -> entry with its offset in the bundle, in the order of the data.
+    """
     by_dtype: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, (dtype, shape) in sizes.items():
         by_dtype.setdefault(dtype, {})[name] = shape
@@ -26,7 +34,7 @@ def arrange(sizes: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Entry
 
 
 def bundle_to_json(bundle: Mapping[str, Entry]) -> dict[str, Any]:
-    """The recipe's table of bundled tensors, which are in ``arrange``'s order: dtype -> nested names -> shape."""
+    """Write the table of a bundle for the recipe: dtype -> names nested at their dots -> shape, in the data's order."""
     by_dtype: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, entry in bundle.items():
         by_dtype.setdefault(entry.dtype, {})[name] = entry.shape
@@ -34,7 +42,17 @@ def bundle_to_json(bundle: Mapping[str, Entry]) -> dict[str, Any]:
 
 
 def bundle_from_json(record: Mapping[str, Any]) -> dict[str, Entry]:
-    """Undo ``bundle_to_json``; FormatError says what is wrong."""
+    """Read the table of a bundle from a recipe.
+
+    Args:
+        record: dtype -> names nested at their dots -> shape, in the data's order.
+
+    Returns:
+        Name -> entry with its offset in the bundle, in the order of the data.
+
+    Raises:
+        FormatError: A dtype, name or shape cannot be, or a name stands twice.
+    """
     found = []
     for dtype, names in record.items():
         if dtype not in DTYPES or not isinstance(names, dict):
@@ -52,12 +70,20 @@ def bundle_bytes(bundle: Mapping[str, Entry]) -> int:
 
 
 def deflate(text: str) -> bytes:
-    """The recipe string as it is stored beside a bundle."""
+    """Compress a recipe string, as it is stored beside a bundle."""
     return zlib.compress(text.encode(), 9)
 
 
 def inflate(data: bytes, most: int) -> str:
-    """Undo ``deflate``; FormatError where the data are damaged, or inflate to more bytes than any recipe has."""
+    """Restore a recipe string.
+
+    Args:
+        data: The compressed string.
+        most: Bytes that the string may have at most.
+
+    Raises:
+        FormatError: The data are damaged, are followed by others, or inflate to more bytes than any recipe has.
+    """
     most = min(most, 2**16 + 128 * len(data))
     inflater = zlib.decompressobj()
     try:
@@ -80,7 +106,7 @@ def _placed(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> dict[str, En
 
 
 def _nested(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Names cut at their dots into objects within objects; as they are where one name is the beginning of another."""
+    """Nest names at their dots; leave all as they are where one is the beginning of another, or has too many dots."""
     root: dict[str, Any] = {}
     for name, shape in shapes.items():
         *path, last = name.split(".")
@@ -96,7 +122,7 @@ def _nested(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 
 
 def _leaves(names: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Full names and what stands under them, in order."""
+    """Full names, and what each stands for, in order."""
     if len(above) > _DEPTH:
         raise FormatError(f"'bundle' nests names deeper than {_DEPTH}")
     for part, inner in names.items():

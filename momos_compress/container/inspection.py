@@ -1,4 +1,4 @@
-"""What a compressed file holds, as records."""
+"""What a compressed file holds, as records for tables and JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,16 @@ from momos_compress.tensors.dtypes import dtype_name
 
 
 def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
-    """One record for each stored tensor: name, shape, dtype, stored, bytes and their share of the file.
+    """Describe each stored tensor, the format's own first.
 
-    Where compressed, blocks, distortion and its share; with ``output_errors`` (see ``sensitivity``) those and theirs.
+    Args:
+        file: The opened file.
+        output_errors: What each compressed parameter alone does to the network's outputs, by name.
+
+    Returns:
+        A record for each: ``name``, ``shape``, ``dtype``, ``stored``, ``bytes`` and ``byte_share``; ``blocks``,
+        ``distortion`` and ``distortion_share``, None where it is not compressed; with ``output_errors`` also
+        ``output_error`` and ``output_share``, None where it has none.
     """
     rows: list[dict[str, Any]] = []
     file_bytes = file.path.stat().st_size
@@ -41,7 +48,7 @@ def tensor_rows(file: MomosFile, output_errors: Mapping[str, float] | None = Non
 
 
 def mosaic_bytes(file: MomosFile) -> int:
-    """Size of the stored indices, with what decodes them."""
+    """Number of bytes of the stored indices and of the tables of their coding."""
     own = get_coding(file.recipe.coding).tables
     return sum(file.entries[name].nbytes for name in (*own, *file.recipe.tensors))
 
@@ -51,7 +58,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def describe(file: MomosFile, output_errors: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """The whole file as one JSON-ready record."""
+    """Describe the whole file as one record that JSON can hold; ``tensors`` has the record of each stored tensor."""
     recipe = file.recipe
     return {
         "file": str(file.path),

@@ -1,15 +1,15 @@
-"""How tensors that are not cut into blocks are stored: as they are, or in half precision where that is exact enough."""
+"""The stored dtype of tensors beside the mosaic: their own, or float16 where that is exact enough."""
 
 import torch
 
 from momos_compress.settings import Passthrough
 
 HALF_TOLERANCE = 2.0**-11
-"""Half an ulp of float16: the relative RMS error that values in its normal range have at most."""
+"""Largest relative RMS error of float16 for values in its normal range: half a unit in the last place."""
 
 
 def fits_half(tensor: torch.Tensor) -> bool:
-    """Whether float16 holds the tensor with a relative RMS error of at most 2^-11, without overflow."""
+    """Whether float16 holds all values without overflow, with a relative RMS error of at most 2^-11."""
     values = tensor.double()
     if not bool(torch.isfinite(values).all()):
         return False
@@ -20,9 +20,13 @@ def fits_half(tensor: torch.Tensor) -> bool:
 
 
 def stored_dtype(tensor: torch.Tensor, mode: Passthrough) -> torch.dtype:
-    """The dtype to store a passed-through tensor in: float16 for float32 and float64 that fit it, else its own.
+    """Choose the dtype that a tensor beside the mosaic is stored in.
 
-    ``keep`` never changes a dtype. bfloat16 stays: float16 has a smaller range at the same size.
+    bfloat16 stays bfloat16: float16 is as large and has a smaller range.
+
+    Args:
+        tensor: The tensor.
+        mode: ``auto`` stores float32 and float64 as float16 where that fits; ``keep`` changes no dtype.
     """
     if mode == "auto" and tensor.dtype in (torch.float32, torch.float64) and tensor.numel() and fits_half(tensor):
         return torch.float16

@@ -1,4 +1,4 @@
-"""The container's metadata: what version 1 of docs/format.md writes, and its extensions."""
+"""The recipe: what a compressed file tells about itself, in version 1 of docs/format.md and its extensions."""
 
 import hashlib
 import json
@@ -26,18 +26,20 @@ SCALES = "momos.scales"
 BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
 FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes")
-"""Extensions of version 1 in the order in which files name them; those of further codings follow."""
+"""Extensions of version 1, in the order in which files list them; those of other codings come after."""
 EVERY = "*"
+"""In place of a list of names: all tensors stored in that way and not named elsewhere."""
 MAX_RECIPE_BYTES = 2**26
+"""Bound of the length of a recipe."""
 
 
 def recipe_checksum(recipe: str) -> str:
-    """The digest of the recipe string, as hexadecimal digits."""
+    """BLAKE2b digest of the recipe string, ``DIGEST_HEX`` hexadecimal digits."""
     return hashlib.blake2b(recipe.encode(), digest_size=DIGEST_HEX // 2).hexdigest()
 
 
 def entry_of(tensor: CompressedTensor, *, short: bool = False) -> dict[str, Any]:
-    """The entry of a compressed parameter in the recipe. short: without what follows from the rest."""
+    """Entry of a compressed parameter in the recipe; ``short`` leaves out what follows from the other entries."""
     entry: dict[str, Any] = {
         "dtype": dtype_name(tensor.dtype),
         "shape": list(tensor.shape),
@@ -60,27 +62,38 @@ def entry_of(tensor: CompressedTensor, *, short: bool = False) -> dict[str, Any]
 
 
 def part_of(tensor: CompressedTensor) -> Part:
-    """A compressed tensor as a coding knows it."""
+    """What a coding has to know of a compressed parameter."""
     return Part(tensor.name, tensor.blocks, None if tensor.layout.rows is None else tensor.grid)
 
 
 def parts_of(tensors: Iterable[CompressedTensor]) -> tuple[Part, ...]:
-    """Compressed tensors as a coding knows them, in their order."""
+    """What a coding has to know of compressed parameters, in their order."""
     return tuple(map(part_of, tensors))
 
 
 def known_features() -> tuple[str, ...]:
-    """Extensions of version 1 that this reader knows."""
+    """Extensions of version 1 that this version reads, in the order in which files list them."""
     return tuple(dict.fromkeys((*FEATURES, *coding_features())))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The recipe of docs/format.md; ``extra`` holds its descriptive entries, which do not change how data decode.
+    """The recipe of a file (docs/format.md).
 
-    cast, affine8: the own dtype of tensors stored in F16, and of vectors stored in a byte a value. codebook_step: what
-    the codebook's int8 are multiples of; None where it holds floating-point numbers. bundle: the tensors that lie
-    together in one, with their offsets in it; None where each is stored under its own name.
+    Attributes:
+        s: Block size.
+        k: Number of motifs.
+        blocks: Number of blocks of all compressed parameters.
+        distortion: Sum of squared differences over all compressed parameters.
+        energy: Sum of squares over all compressed parameters.
+        tensors: The compressed parameters by name, in block order.
+        cast: Name of each tensor stored in float16 -> its own dtype.
+        affine8: Name of each vector stored in a byte a value -> its own dtype.
+        aliases: Further name of a stored tensor -> its name.
+        extra: Descriptive entries, which do not change how the file decodes.
+        codebook_step: What int8 motifs are multiples of; None where motifs are floating-point numbers.
+        coding: Name of the coding of the indices.
+        bundle: Bundled tensors with their offsets; None where every tensor is stored under its own name.
     """
 
     s: int
@@ -99,17 +112,17 @@ class Recipe:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The compressed tensors as the coding knows them."""
+        """What a coding has to know of the compressed parameters, in block order."""
         return parts_of(self.tensors.values())
 
     @property
     def scales(self) -> int:
-        """Number of scales, of all tensors together."""
+        """Number of scales of all parameters together."""
         return sum(tensor.scales for tensor in self.tensors.values())
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        """The extensions that a reader of this file must know."""
+        """Extensions that a reader of this file must know."""
         used = {
             "layout": any(tensor.layout != FLAT for tensor in self.tensors.values()),
             "scales": any(tensor.scaled for tensor in self.tensors.values()),
@@ -122,13 +135,18 @@ class Recipe:
 
     @cached_property
     def reserved(self) -> frozenset[str]:
-        """Names of stored tensors that are the format's own in this file."""
+        """Names of the format's own stored tensors in this file."""
         names = {"scales": {SCALES}, "bundle": {BUNDLE, RECIPE}}
         own = {CODEBOOK, *get_coding(self.coding).tables}
         return frozenset(own.union(*(names.get(feature, set()) for feature in self.features)))
 
     def own(self, name: str, entry: Entry) -> tuple[torch.dtype, tuple[int, ...]]:
-        """Dtype and shape of a tensor of the checkpoint that is stored with this entry."""
+        """A tensor's dtype and shape in the checkpoint.
+
+        Args:
+            name: The stored tensor.
+            entry: Its dtype and shape as stored.
+        """
         if name in self.tensors:
             return self.tensors[name].dtype, self.tensors[name].shape
         if name in self.affine8:
@@ -136,7 +154,7 @@ class Recipe:
         return self.cast.get(name, entry.torch_dtype), entry.shape
 
     def to_json(self) -> str:
-        """The whole recipe as a string; its features are left out where the tensors are bundled."""
+        """Write the whole recipe as JSON; with a bundle its features are left out, as the metadata have them."""
         short = self.bundle is not None
         record = {
             "s": self.s,
@@ -162,19 +180,19 @@ class Recipe:
         return to_text(record)
 
     def to_metadata(self) -> str:
-        """The recipe string in the file's metadata: the recipe itself, or its features where tensors are bundled."""
+        """Write the recipe string of the metadata: the whole recipe, or only its features where there is a bundle."""
         return self.to_json() if self.bundle is None else to_text({"features": list(self.features)})
 
 
 def _named(dtypes: Mapping[str, torch.dtype]) -> dict[str, list[str] | str]:
     names: dict[str, list[str] | str] = {}
     for dtype in dict.fromkeys(dtypes.values()):
-        # Hundreds of norms share one dtype: naming it once keeps the header of a small network small.
+        # A network's hundreds of norms are all float32: one word for their names keeps the header small.
         own = [name for name in dtypes if dtypes[name] == dtype]
         names[dtype_name(dtype)] = EVERY if dtype == torch.float32 else own
     return names
 
 
 def to_text(record: Mapping[str, Any]) -> str:
-    """JSON as the format writes it."""
+    """Write JSON in the format's own form: no spaces, non-ASCII characters as they are."""
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

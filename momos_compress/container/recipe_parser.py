@@ -1,4 +1,4 @@
-"""Reads recipes and trusts nothing in them (docs/format.md, "What a reader checks")."""
+"""Parses recipes and trusts nothing in them (docs/format.md, "What a reader checks")."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -34,14 +34,22 @@ _KNOWN = (
 
 
 def parse_text(text: str) -> Record:
-    """The recipe string as a JSON object."""
+    """Parse a recipe string.
+
+    Raises:
+        FormatError: It is too long, or not a JSON object in strict form.
+    """
     if len(text) > MAX_RECIPE_BYTES:
         raise FormatError(f"the recipe has {len(text):,} characters, more than any checkpoint needs")
     return parse_object(text, "the recipe")
 
 
 def features_of(record: Record) -> frozenset[str]:
-    """The extensions that a file uses; FormatError names those that are unknown."""
+    """Extensions that a file uses.
+
+    Raises:
+        FormatError: This version does not know one; the message names those.
+    """
     named = record.get("features") or []
     known = isinstance(named, list) and all(isinstance(name, str) for name in named)
     unknown = [name for name in named if name not in known_features()] if known else named
@@ -52,7 +60,16 @@ def features_of(record: Record) -> frozenset[str]:
 
 
 def parse_recipe(record: Record, features: frozenset[str], stored: Mapping[str, Entry]) -> Recipe:
-    """Check a recipe; FormatError says what is wrong. stored: the tensors of the safetensors file."""
+    """Check a recipe.
+
+    Args:
+        record: The recipe as JSON gives it.
+        features: The extensions that the file uses.
+        stored: The tensors of the safetensors file: name -> dtype and shape.
+
+    Raises:
+        FormatError: An entry is missing, of a wrong type, out of range, or contradicts another.
+    """
     s, k = integer(record, "s", 1, MAX_BLOCK_SIZE), integer(record, "k", 1, MAX_MOTIFS)
     blocks = integer(record, "blocks", 0, 2**48)
     tensors, end = {}, 0

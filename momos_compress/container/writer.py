@@ -1,4 +1,4 @@
-"""Writes the container as a stream: one tensor in memory at a time."""
+"""Writes compressed files, one tensor in memory at a time."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,12 +14,22 @@ from momos_compress.tensors.safetensors_writer import StoredTensor, check_names,
 
 
 def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, *, bundled: bool | None = None) -> int:
-    """Write a MoMos file atomically; returns its size in bytes. MomosError: a reserved name, a full disk.
+    """Write a compressed file, which appears whole or not at all.
 
-    bundled: whether small tensors go into a bundle; None: where the indices are coded.
+    Args:
+        path: The file to write.
+        stored: Its tensors, in any order.
+        recipe: Its recipe, without a bundle.
+        bundled: Whether small tensors are bundled; None bundles them unless the indices are packed.
+
+    Returns:
+        Size of the file in bytes.
+
+    Raises:
+        MomosError: A tensor has a name that the format reserves, or the file cannot be written.
     """
     tensors = list(stored)
-    check_names(tensors)  # before some of them are bundled: the network is exported one day
+    check_names(tensors)  # bundled ones too: an export will store them under their names
     names = [tensor.name for tensor in tensors]
     if recipe.coding != "packed" if bundled is None else bundled:
         tensors, recipe = _bundled(tensors, recipe)
@@ -38,7 +48,7 @@ def write_container(path: Path, stored: Iterable[StoredTensor], recipe: Recipe, 
 
 
 def _bundled(stored: list[StoredTensor], recipe: Recipe) -> tuple[list[StoredTensor], Recipe]:
-    """What is left beside the bundle, with it and the deflated recipe, and the recipe that tells of it."""
+    """Bundle small tensors: what the file then stores, and the recipe that lists the bundle."""
     small = {tensor.name: tensor for tensor in stored if tensor.nbytes < BUNDLE_BELOW}
     bundle = arrange({name: (SAFETENSORS_NAMES[tensor.dtype], tensor.shape) for name, tensor in small.items()})
     recipe = replace(recipe, bundle=bundle)

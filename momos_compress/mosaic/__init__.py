@@ -1,1 +1,1 @@
-"""The mathematics of the form: blocks, motifs, scales of rows."""
+"""Blocks, motifs, scales of rows, and the mosaic they form."""

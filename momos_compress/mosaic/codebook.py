@@ -1,4 +1,4 @@
-"""How motifs are stored: as floating-point numbers, or as int8 multiples of one step (docs/format.md)."""
+"""Motifs as they are stored: floating-point numbers, or int8 multiples of one step (docs/format.md)."""
 
 import numpy as np
 import torch
@@ -11,13 +11,22 @@ CODEBOOK_DTYPES = {
     "float32": torch.float32,
     "int8": torch.int8,
 }
+"""Setting ``codebook_dtype`` -> the stored dtype."""
 _LARGEST = 127
 
 
 def quantise_codebook(motifs: np.ndarray, dtype: str) -> tuple[torch.Tensor, float | None]:
-    """Motifs (k, s) in the dtype they are stored in, and the step that an int8 counts.
+    """Convert motifs to the dtype they are stored in.
 
-    dtype: a name of CODEBOOK_DTYPES. Raises MomosError where it cannot hold a motif.
+    Args:
+        motifs: The motifs, (k, s).
+        dtype: A name in ``CODEBOOK_DTYPES``.
+
+    Returns:
+        The stored motifs, (k, s), and the step whose multiples they are, None for floating-point dtypes.
+
+    Raises:
+        MomosError: A motif is not finite, or beyond the dtype.
     """
     values = torch.from_numpy(np.ascontiguousarray(motifs, dtype=np.float32))
     stored, step = round_codebook(values, dtype)
@@ -30,7 +39,15 @@ def quantise_codebook(motifs: np.ndarray, dtype: str) -> tuple[torch.Tensor, flo
 
 
 def round_codebook(values: torch.Tensor, dtype: str) -> tuple[torch.Tensor, float | None]:
-    """``quantise_codebook`` of a tensor (k, s) float32 on its device, unchecked."""
+    """Convert motifs to the dtype they are stored in, on their device and without a check.
+
+    Args:
+        values: The motifs, (k, s) float32.
+        dtype: A name in ``CODEBOOK_DTYPES``.
+
+    Returns:
+        The stored motifs, (k, s), and the step whose multiples they are, None for floating-point dtypes.
+    """
     if dtype != "int8":
         return values.to(CODEBOOK_DTYPES[dtype]), None
     largest = float(values.abs().max()) if values.numel() else 0.0
@@ -39,5 +56,12 @@ def round_codebook(values: torch.Tensor, dtype: str) -> tuple[torch.Tensor, floa
 
 
 def decode_codebook(stored: torch.Tensor, step: float | None) -> torch.Tensor:
-    """Motifs as a decoder sees them: (k, s) float32. One product of two float32 numbers for each int8."""
+    """Decode stored motifs to (k, s) float32.
+
+    An int8 is multiplied by the step in float32. That rounds once, so every decoder finds the same numbers.
+
+    Args:
+        stored: The motifs as stored, (k, s).
+        step: What int8 motifs are multiples of; None for floating-point motifs.
+    """
     return stored.float() if step is None else stored.float() * torch.tensor(step, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The mosaic: which motif stands for each block, gathered one tensor after the other."""
+"""The mosaic: the motif that stands for each block, gathered one tensor at a time."""
 
 import math
 import tempfile
@@ -20,9 +20,14 @@ from momos_compress.tensors.records import TensorInfo
 class Mosaic:
     """A projected checkpoint.
 
-    codebook: (k, s) as it is stored, most used motif first. step: what an int8 codebook counts. usage: blocks for each
-    motif (k,). scales: codes of the rows of all scaled tensors, in the order of ``tensors``; None where none is scaled.
-    distortion and energy are sums over all compressed parameters.
+    Attributes:
+        codebook: The motifs as they are stored, (k, s), most used first.
+        step: What an int8 codebook's values are multiples of; None for a floating-point codebook.
+        usage: Number of blocks of each motif, (k,) int64.
+        tensors: The compressed parameters in block order.
+        scales: Codes of the rows of all scaled parameters in the order of ``tensors``, uint8; None without any.
+        energy: Sum of squares over all compressed parameters.
+        sampled_blocks: Number of blocks that the motifs were fitted to.
     """
 
     codebook: torch.Tensor
@@ -42,24 +47,29 @@ class Mosaic:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks, over all tensors."""
+        """Number of blocks of all tensors."""
         return self.tensors[-1].end_block if self.tensors else 0
 
     @property
     def distortion(self) -> float:
-        """Sum of squared differences over the real values."""
+        """Sum of squared differences over all compressed parameters; padding does not count."""
         return sum(tensor.distortion for tensor in self.tensors)
 
     @property
     def entropy(self) -> float:
-        """Entropy of the index of a block in bits: what a block takes at least, all blocks under one model."""
+        """Entropy of an index in bits: the least mean length of a code for indices that ignores where blocks lie."""
         used = self.usage[self.usage > 0] / max(1, self.blocks)
         return abs(float(used @ np.log2(used)))
 
     def indices(self, tensor: CompressedTensor, *, backwards: bool = False) -> Iterator[np.ndarray]:
-        """The indices of one parameter, most used motif first, in pieces; all but the last are of a multiple of 8.
+        """Read the indices of one parameter in pieces.
 
-        backwards: the last piece first.
+        Args:
+            tensor: One of ``tensors``.
+            backwards: Whether the last piece comes first; within a piece the order stays.
+
+        Yields:
+            Rows of ``codebook``, (n,). All but the last piece have a multiple of 8 of them.
         """
         width, step = self._order.itemsize, CHUNK_VALUES
         starts = range(tensor.first_block, tensor.end_block, step)
@@ -71,7 +81,11 @@ class Mosaic:
 
 
 def spool_out(spool: IO[bytes], data: bytes) -> None:
-    """Write to a temporary file; MomosError where there is no room."""
+    """Write to a temporary file.
+
+    Raises:
+        MomosError: The disk is full or fails.
+    """
     try:
         spool.write(data)
     except OSError as error:
@@ -81,9 +95,14 @@ def spool_out(spool: IO[bytes], data: bytes) -> None:
 
 
 class MosaicBuilder:
-    """Gathers the indices of one tensor after the other, in any numbering of k motifs.
+    """Gathers the indices of one tensor after another in a temporary file, which the mosaic then reads.
 
-    They are kept in a temporary file in ``spool_directory``.
+    Args:
+        k: Number of motifs, in any order until ``finish`` sorts them.
+        spool_directory: Where the temporary file lies; None leaves the choice to the system.
+
+    Attributes:
+        usage: Number of blocks of each motif so far, (k,) int64.
     """
 
     def __init__(self, k: int, *, spool_directory: Path | None = None) -> None:
@@ -101,9 +120,17 @@ class MosaicBuilder:
         layout: Layout = FLAT,
         scales: torch.Tensor | None = None,
     ) -> None:
-        """Take the next tensor: the motif of each of its blocks (n,), its squared error, the codes of its rows' scales.
+        """Add the next tensor.
 
-        scales: (rows,) uint8, where the tensor is decoded as its rows' scales times their motifs.
+        Args:
+            info: Its name, shape and dtype.
+            indices: The motif of each of its blocks, (n,).
+            distortion: Its squared error.
+            layout: How it is cut into blocks.
+            scales: Codes of its rows' scales, (rows,) uint8, where those multiply the motifs; None otherwise.
+
+        Raises:
+            MomosError: The distortion is not finite, or the temporary file finds no room.
         """
         if not math.isfinite(distortion):
             raise MomosError(f"{info.name} {list(info.shape)}: its decoded values are not finite in {info.dtype}")
@@ -129,9 +156,14 @@ class MosaicBuilder:
         energy: float,
         sampled_blocks: int,
     ) -> Mosaic:
-        """The mosaic over a codebook (k, s) as it is stored, which is sorted by use.
+        """Sort the motifs by use and return the mosaic.
 
-        Motifs that no block uses are dropped unless ``keep_unused``.
+        Args:
+            codebook: The motifs as they are stored, (k, s), in the order that the indices count in.
+            step: What an int8 codebook's values are multiples of.
+            keep_unused: Whether motifs that no block uses stay.
+            energy: Sum of squares over all compressed parameters.
+            sampled_blocks: Number of blocks that the motifs were fitted to.
         """
         by_use = np.argsort(-self.usage, kind="stable")
         if not keep_unused:

@@ -1,4 +1,4 @@
-"""What is known of one compressed parameter."""
+"""The record of one compressed parameter."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,17 @@ from momos_compress.mosaic.blocks import FLAT, Layout
 
 @dataclass(frozen=True)
 class CompressedTensor:
-    """A compressed parameter: its own shape and dtype, its range of blocks, and its distortion.
+    """A compressed parameter.
 
-    distortion: sum of squared differences over the real values. layout: how it is cut into blocks. scaled: whether each
-    of its rows has a scale.
+    Attributes:
+        name: Its name in the checkpoint.
+        shape: Its own shape.
+        dtype: Its own dtype, in which it is decoded.
+        first_block: Number of its first block, counted over all compressed parameters.
+        end_block: Number of the block after its last.
+        distortion: Sum of squared differences between its values and the decoded ones; padding does not count.
+        layout: How it is cut into blocks.
+        scaled: Whether each of its rows has a scale that multiplies the row's motifs.
     """
 
     name: str
@@ -41,11 +48,15 @@ class CompressedTensor:
         return (self.layout.rows or 0) if self.scaled else 0
 
     def guarded(self, size: int) -> int:
-        """Length of the stored U8 tensor whose indices take ``size`` bytes: with the guard byte where there is one."""
+        """Bytes of its stored stream, given the ``size`` of the coded indices.
+
+        Where the stream would have the very shape of the parameter, a guard byte follows, so that no other reader
+        takes it for the weight itself (docs/format.md).
+        """
         return size + 1 if (size,) == self.shape else size
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows of blocks, and blocks of a row."""
+        """Rows of blocks, and blocks in a row."""
         rows = self.layout.rows or 1
         return rows, self.blocks // rows

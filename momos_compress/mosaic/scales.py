@@ -1,4 +1,4 @@
-"""Scales of rows: one byte each, an eighth of an octave apart (docs/format.md)."""
+"""Scales of rows: a byte each, in steps of an eighth of an octave, a factor of 2^(1/8) (docs/format.md)."""
 
 import numpy as np
 import torch
@@ -7,7 +7,8 @@ ONE = 192
 """The code of 1.0."""
 _PER_OCTAVE = 8
 OCTAVES_A_STEP = 1 / _PER_OCTAVE
-# 2^(j / 8) as multiples of 2^-23: the nearest float32 numbers, written down so that no library's pow decides them.
+"""Octaves between neighbouring codes."""
+# 2^(j / 8) rounded to multiples of 2^-23, written down because libraries' pow may differ in the last bit.
 _MANTISSAS = (0x800000, 0x8B95C2, 0x9837F0, 0xA5FED7, 0xB504F3, 0xC5672A, 0xD744FD, 0xEAC0C7)
 
 
@@ -20,19 +21,30 @@ _VALUES = _table()
 
 
 def scale_values(codes: torch.Tensor) -> torch.Tensor:
-    """Codes e, uint8 of any shape -> 2^((e - 192) / 8) as float32, 2^-24 to 2^7.875, on the codes' device."""
+    """Decode scales: code e means 2^((e - 192) / 8), from 2^-24 to 2^7.875.
+
+    Args:
+        codes: uint8, any shape.
+
+    Returns:
+        float32 of the same shape, on the same device.
+    """
     return _VALUES.to(codes.device)[codes.long()]
 
 
 def round_scales(codes: torch.Tensor) -> torch.Tensor:
-    """Codes that are learnt, float of any shape -> the nearest that can be stored, uint8."""
+    """Round real-valued codes, as training gives them, to the nearest that can be stored: any shape -> uint8."""
     return codes.round().clamp(0, 255).to(torch.uint8)
 
 
 def encode_scales(rms: torch.Tensor) -> torch.Tensor:
-    """The nearest code of each row's root mean square, nearest in the logarithm: (n,) >= 0 -> (n,) uint8.
+    """Code each row's root mean square by the scale that is nearest in the logarithm.
 
-    What lies beyond the range takes its end; a row of zeros takes 192, a scale of 1.
+    Args:
+        rms: Root mean square of each row, (n,), not negative.
+
+    Returns:
+        Codes, (n,) uint8. Beyond the range it is the nearest end; for a row of zeros 192, a scale of 1.
     """
     values = rms.detach().double().cpu()
     codes = (_PER_OCTAVE * torch.log2(values.clamp(min=2.0**-40))).round().add(ONE).clamp(0, 255)

@@ -1,1 +1,1 @@
-"""Named tensors in files: what safetensors holds, read one at a time."""
+"""Named tensors in files, read and written one at a time."""

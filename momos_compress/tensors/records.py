@@ -1,4 +1,4 @@
-"""Named tensors, read one at a time: what there is, and how to read it."""
+"""A set of named tensors: their entries, and a function that reads one of them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -32,7 +32,14 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Tensors:
-    """Tensors that are read one at a time: what there is, how to read one, and which names share one tensor."""
+    """Tensors that are read one at a time.
+
+    Attributes:
+        infos: Name, shape and dtype of each, aliases left out.
+        read: From a name in ``infos`` to the tensor.
+        aliases: Further name -> the name in ``infos`` whose tensor it shares.
+        metadata: Text that the file holds beside its tensors.
+    """
 
     infos: tuple[TensorInfo, ...]
     read: Callable[[str], torch.Tensor]
@@ -41,7 +48,15 @@ class Tensors:
 
 
 def from_state_dict(state: Mapping[str, torch.Tensor]) -> Tensors:
-    """Tensors held in memory. Names that share one storage, offset, shape and strides become aliases of the first."""
+    """Wrap tensors that are held in memory.
+
+    Args:
+        state: Name -> tensor. Names whose tensors share storage, offset, shape, strides and dtype become aliases of the
+            first of them.
+
+    Raises:
+        SourceError: A tensor has no data, is not dense, or has a dtype or a name that safetensors cannot store.
+    """
     first: dict[tuple[Any, ...], str] = {}
     aliases: dict[str, str] = {}
     infos = []

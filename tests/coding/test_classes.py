@@ -20,7 +20,7 @@ from momos_compress.coding import classes as classes_module
 from momos_compress.coding.class_search import find_classes
 from momos_compress.coding.counts import read_counts, store_counts
 from momos_compress.coding.index_classes import (
-    CLASSES,
+    BLOCK_CLASSES,
     LEVELS,
     ClassCoder,
     Grid,
@@ -38,7 +38,7 @@ FEATURES = ["layout", "scales", "codebook8", "ans", "bundle", "classes"]
 def any_classes(grids: dict[str, Grid], counts: np.ndarray, seed: int = 0) -> IndexClasses:
     """Classes that nothing speaks for."""
     random = np.random.default_rng(seed)
-    tables = random.integers(1, 256, (CLASSES, int(groups_of(counts)[-1]) + 1)).astype(np.uint8)
+    tables = random.integers(1, 256, (BLOCK_CLASSES, int(groups_of(counts)[-1]) + 1)).astype(np.uint8)
     rows, columns = (
         {name: random.integers(0, LEVELS, grid[axis]).astype(np.uint8) for name, grid in grids.items()}
         for axis in (0, 1)
@@ -81,13 +81,13 @@ def counted(indices: dict[str, np.ndarray], k: int) -> tuple[np.ndarray, np.ndar
 
 def test_golden_classes() -> None:
     counts = np.array([3, 1])
-    tables = np.full((CLASSES, 2), 255, dtype=np.uint8)
+    tables = np.full((BLOCK_CLASSES, 2), 255, dtype=np.uint8)
     tables[0], tables[8] = (255, 1), (1, 255)
     rows, columns = np.array([0, 2], dtype=np.uint8), np.array([0, 2, 2], dtype=np.uint8)
     classes = IndexClasses(tables, {"w": rows}, {"w": columns})
     stored, indices = classes.to_bytes(), [0, 0, 1, 0, 1, 1]
     assert classes.of("w").tolist() == [0, 2, 2, 6, 8, 8]
-    assert stored[: CLASSES * 2] == tables.tobytes()
+    assert stored[: BLOCK_CLASSES * 2] == tables.tobytes()
     # Rows take their classes 1 : 0 : 1, columns 1 : 0 : 2; then the stream of both.
     assert stored[18:].hex() == "ff01ff8001ff1fd70409"
     coder = ClassCoder(counts, classes)
