@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_command
+from extended_files import closed, opened
 from hostile import JSON_VALUES, Tensors, changed, parse, read, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from second_reader import ans_by_class, class_models, classes_of
 from second_reader import decode as second_decode
 from test_extensions import draw, write
-from test_hostile_extensions import closed, opened
 
 from momos_compress import FormatError, MomosFile, load_file
 from momos_compress.coding import classes as classes_module
@@ -224,7 +224,7 @@ def test_the_demo_is_smaller_and_the_same(
 
 @pytest.fixture
 def classed(tmp_path: Path, always: None) -> bytes:
-    from test_hostile_extensions import sound
+    from extended_files import sound
 
     return sound(tmp_path / "sound", "classes")
 
