@@ -18,7 +18,8 @@ from momos_compress import load_file
 from momos_compress.compression.describe import describe_run
 from momos_compress.container.assembly import recipe_of, stored_tensors
 from momos_compress.container.writer import write_container
-from momos_compress.fitting.projection import Rows, project
+from momos_compress.fitting.projection import project
+from momos_compress.fitting.row_scales import RowScales
 from momos_compress.mosaic.blocks import Layout
 from momos_compress.planning.plan import plan
 from momos_compress.settings import Settings
@@ -50,8 +51,8 @@ def sound(path: Path, coding: str) -> bytes:
         np.random.default_rng(0).standard_normal((6, 3), dtype=np.float32),
         codebook_dtype="int8",
         rows={
-            "conv.weight": Rows(Layout(4), torch.tensor([190, 192, 192, 197], dtype=torch.uint8)),
-            "embed.weight": Rows(Layout(7, transposed=True)),
+            "conv.weight": RowScales(Layout(4), torch.tensor([190, 192, 192, 197], dtype=torch.uint8)),
+            "embed.weight": RowScales(Layout(7, transposed=True)),
         },
         keep_unused=True,
         energy=1.0,
