@@ -17,6 +17,14 @@ class MomosError(Exception):
 
     Attributes:
         setting: Name of the setting that cannot be as it is, where it is a single one.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> try:
+        ...     mc.open_checkpoint("resnet5000")
+        ... except mc.MomosError as error:
+        ...     print(str(error)[:60])
+        'resnet5000' is no timm model, file or directory; close mode
     """
 
     def __init__(self, *message: object, setting: str | None = None) -> None:
@@ -25,8 +33,24 @@ class MomosError(Exception):
 
 
 class FormatError(MomosError):
-    """A file that is damaged, hostile, or not in the expected format."""
+    """A file that is damaged, hostile, or not in the expected format.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.load_file("missing.momos.safetensors")
+        Traceback (most recent call last):
+            ...
+        momos_compress.errors.FormatError: missing.momos.safetensors: no such file
+    """
 
 
 class SourceError(MomosError):
-    """A checkpoint or model that cannot be found, reached or read."""
+    """A checkpoint or model that cannot be found, reached or read.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.open_checkpoint("missing.safetensors")
+        Traceback (most recent call last):
+            ...
+        momos_compress.errors.SourceError: no file or directory 'missing.safetensors'
+    """

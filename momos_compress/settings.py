@@ -184,7 +184,13 @@ def _check(name: str, value: Any, hint: Any, known: About) -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """One compression's choices."""
+    """One compression's choices.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.Settings(c=0.01, s=8).s
+        8
+    """
 
     c: float | None = setting(
         None, help=f"Capacity: motifs over blocks. Default {DEFAULT_C}.", noun="capacity", above=0, most=1

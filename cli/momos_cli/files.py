@@ -93,10 +93,10 @@ def export(
 ) -> None:
     """Write the decoded weights as a plain safetensors file, for software that knows nothing of MoMos."""
     from momos_compress.common.units import binary_size
-    from momos_compress.networks.export import export_dense
+    from momos_compress.networks.export import export
 
     path = Path(output or f"{Path(file).name.removesuffix('.safetensors').removesuffix('.momos')}.dense.safetensors")
-    written = export_dense(file, path)
+    written = export(file, path)
     if json_:
         print_json({"source": file, "output": str(path), "file_bytes": written})
     elif not quiet:

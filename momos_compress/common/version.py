@@ -1,9 +1,10 @@
 """This package's version."""
 
-import importlib
 import importlib.metadata
+
+__version__ = importlib.metadata.version("momos-compress")
 
 
 def version() -> str:
     """Version of the installed package, as in "1.2.3"."""
-    return importlib.metadata.version("momos-compress")
+    return __version__

@@ -44,11 +44,12 @@ def compress(
         MomosError: if a setting is wrong, no tensor can be compressed, a weight is no number, the file cannot be
             written, or accuracy cannot be measured on ``data``.
 
-    Example:
-        >>> from momos_compress import Settings, compress, open_checkpoint
-        >>> report = compress(open_checkpoint("resnet18"), Settings(c=0.01), "resnet18.momos.safetensors")
-        >>> report.ratio > 1
-        True
+    Examples:
+        >>> import momos_compress as mc, momos_zoo  # momos_zoo brings the demo network along
+        >>> settings = mc.Settings(c=0.05, calibrate="none", bdm=False)
+        >>> report = mc.compress(mc.open_checkpoint("digits"), settings, "small.momos.safetensors")
+        >>> report.k, report.ratio > 6
+        (931, True)
     """
     stages = stages or Stages()
     path = output_path(checkpoint, output)

@@ -67,6 +67,13 @@ class Report:
         seconds: Time of all stages.
         peak_memory_bytes: The highest resident memory of any stage.
         provenance: Where the checkpoint came from.
+
+    Examples:
+        >>> import momos_compress as mc, momos_zoo
+        >>> weights = mc.open_checkpoint("digits")
+        >>> report = mc.compress(weights, mc.Settings(k=256, calibrate="none"), "small.momos.safetensors")
+        >>> report.k, report.method, report.ratio > 7
+        (256, 'faiss', True)
     """
 
     source: str

@@ -42,6 +42,17 @@ def register_dataset(name: str, dataset: Callable[[], LabelledImages]) -> None:
 
     Raises:
         ValueError: The name is taken.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> from PIL import Image
+        >>> class Grey(list):
+        ...     targets, transform = [0, 1], None
+        >>> dark, light = Image.new("L", (8, 8), 60), Image.new("L", (8, 8), 200)
+        >>> mc.register_dataset("grey", lambda: Grey([(dark, 0), (light, 1)]))
+        >>> open_dataset("grey")[1]
+        2
+        >>> del DATASETS["grey"]
     """
     if name in DATASETS:
         raise ValueError(f"data set {name!r} is registered already")

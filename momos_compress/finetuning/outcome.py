@@ -30,6 +30,11 @@ class FinetuneReport:
         processes: Processes that trained.
         resumed: Whether the run went on from a checkpoint.
         seconds: Time of the run.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> "best_epoch" in mc.FinetuneReport.__dataclass_fields__
+        True
     """
 
     directory: str

@@ -60,14 +60,16 @@ def finetune(
         MomosError: if settings, network, samples and directory do not go together, or training diverges. What was
             kept until then stays.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
-        >>> import momos_zoo  # registers the digits
-        >>> from momos_compress import open_checkpoint
-        >>> data = TrainingData("digits-train", validation=0.1, test="digits")
-        >>> report = finetune(open_checkpoint("digits"), data, FinetuneSettings(epochs=1), Path("run"))
-        >>> report.epochs
-        1
+        >>> import momos_compress as mc, momos_zoo  # momos_zoo brings the digits to train on along
+        >>> data = mc.TrainingData("digits-train", validation=0.1, test="digits")
+        >>> start = mc.open_file("digits.momos.safetensors")
+        >>> report = mc.finetune(
+        ...     start, data, mc.FinetuneSettings(epochs=1), Path("run"), teacher=mc.open_checkpoint("digits")
+        ... )
+        >>> report.epochs, Path("run/model.momos.safetensors").exists()
+        (1, True)
     """
     setup = open_setup(
         source, data, settings, directory, compression=compression or Settings(), teacher=teacher, progress=progress

@@ -21,7 +21,13 @@ LABELS_SHARE = 0.5
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """One training run's choices; a None is decided by ``resolved``."""
+    """One training run's choices; a None is decided by ``resolved``.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.FinetuneSettings(mode="paper", epochs=5).resolved().optimiser
+        'momentum'
+    """
 
     mode: Mode = setting(
         "codebook",

@@ -28,6 +28,11 @@ class TrainingData:
         train: Data to train on: an image folder, a tar of one, a table of texts, or a registered name.
         validation: Data that the best epoch is chosen by, or the share of ``train`` to hold out for it.
         test: Data to report on; None: nothing is reported but validation.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.TrainingData("photos/", validation=0.1, test=None)
+        TrainingData(train='photos/', validation=0.1, test=None)
     """
 
     train: str

@@ -71,6 +71,12 @@ class Method:
         rates: Whether it weighs the file's bits against the error (``Settings.rate_weight``).
         draws: Whether motifs are blocks drawn as they come. Then the sample is as large as the codebook, and all-zero
             and repeated blocks take part; elsewhere few distinct blocks are kept exactly, without a fit.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> from momos_compress.fitting.methods import METHODS
+        >>> METHODS["random"] == mc.Method("momos_compress.fitting.random_draw:draw_motifs", draws=True)
+        True
     """
 
     fit: BlockFit | NetworkFit | str
@@ -104,6 +110,14 @@ def register_method(name: str, method: Method) -> None:
 
     Raises:
         ValueError: The name is taken.
+
+    Examples:
+        >>> import momos_compress as mc, momos_zoo
+        >>> mc.register_method("first", mc.Method(lambda blocks, k, *, seed, device: blocks[:k]))
+        >>> settings = mc.Settings(k=64, method="first", bdm=False)
+        >>> mc.compress(mc.open_checkpoint("digits"), settings, "first.momos.safetensors").method
+        'first'
+        >>> del METHODS["first"]
     """
     if name in METHODS:
         raise ValueError(f"fitting method {name!r} is registered already")

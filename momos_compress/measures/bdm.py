@@ -82,6 +82,12 @@ def sign_bdm(weights: torch.Tensor | Iterable[torch.Tensor]) -> float:
 
     Returns:
         Bits; 0 for fewer than 12 weights.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> weights = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+        >>> mc.sign_bdm(weights) > mc.sign_bdm(weights.sort().values)  # in order, the signs are simple
+        True
     """
     tensors = [weights] if isinstance(weights, torch.Tensor) else weights
     return bdm_of_counts(sign_histogram(tensors), string_complexities())
@@ -98,6 +104,12 @@ def windowed_bdm(weights: torch.Tensor | Iterable[torch.Tensor]) -> float:
 
     Returns:
         Bits; a tensor of fewer than 3,072 weights adds 0.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> weights = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+        >>> 1.9 < mc.windowed_bdm(torch.cat([weights, -weights.flip(0)])) / mc.windowed_bdm(weights) < 2.1
+        True
     """
     tensors = [weights] if isinstance(weights, torch.Tensor) else weights
     return sum(windowed_bdm_of_codes(block_codes(bits)) for tensor in tensors for bits in sign_bits(tensor))
@@ -125,6 +137,12 @@ def matrix_bdm(bits: torch.Tensor | np.ndarray) -> float:
 
     Raises:
         MomosError: There are not two dimensions, or values other than 0 and 1.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> random = torch.randn(16, 16, generator=torch.Generator().manual_seed(0)) > 0
+        >>> mc.matrix_bdm(torch.eye(16)) < mc.matrix_bdm(random)
+        True
     """
     matrix = bits.detach().cpu().numpy() if isinstance(bits, torch.Tensor) else np.asarray(bits)
     if matrix.ndim != 2:
@@ -150,6 +168,12 @@ def qubd(weight: torch.Tensor, planes: int = 8, percentile: float | None = None)
 
     Raises:
         MomosError: The weight has no rows and columns or holds NaN or infinity, or a number is out of range.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> planes = mc.qubd(torch.linspace(-1, 1, 64).repeat(64, 1), planes=8)
+        >>> len(planes), planes[0] < planes[-1]  # a ramp: its most significant plane is two halves
+        (8, True)
     """
     complexities = matrix_complexities()
     return tuple(bdm_of_counts(counts, complexities) for counts in plane_histograms(weight, planes, percentile))

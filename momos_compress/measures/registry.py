@@ -76,6 +76,13 @@ class Measure:
         complement_invariant: Whether weights and their negatives have the same figure, where no weight is zero.
         default: Whether the measure is taken without being asked for.
         entropy: Entropy of the blocks that are counted; None where nothing is counted in blocks.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> count = lambda view: float((view.weights > 0).sum())
+        >>> positive = mc.Measure(label="positive weights", count=count, figure=float)
+        >>> positive.unit, positive.network
+        ('bits', 'summed')
     """
 
     label: str
@@ -133,6 +140,16 @@ def register_measure(name: str, measure: Measure | str) -> None:
 
     Raises:
         ValueError: The name is taken, or is no such identifier.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> count = lambda view: float((view.weights > 0).sum())
+        >>> positive = mc.Measure(label="positive weights", count=count, figure=float)
+        >>> mc.register_measure("positive", positive)
+        >>> weights = [("w", torch.tensor([1.0, -2.0, 3.0]))]
+        >>> mc.measure(weights, mc.MeasureSettings(also=("positive",))).total.value("positive")
+        2.0
+        >>> del MEASURES["positive"]
     """
     if name in MEASURES or name in _TAKEN:
         raise ValueError(f"the name {name!r} is taken; choose another")

@@ -10,7 +10,13 @@ Rates = Literal["none", "sign", "all"]
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """What is measured of weights, beside what always is."""
+    """What is measured of weights, beside what always is.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.MeasureSettings(planes=4, also=("lz",)).also
+        ('lz',)
+    """
 
     planes: int = setting(8, help="Bit-planes of QuBD.", least=1, most=16)
     percentile: float | None = setting(

@@ -8,7 +8,7 @@ from momos_compress.networks.load import architecture_of
 from momos_compress.tensors.safetensors_writer import StoredTensor, tensor_data, write_safetensors
 
 
-def export_dense(source: str | Path, path: Path) -> int:
+def export(source: str | Path, path: Path) -> int:
     """Decode a compressed file into a plain safetensors file, one tensor at a time.
 
     Tied tensors are written once, under their stored name, as safetensors' own savers do.
@@ -24,11 +24,12 @@ def export_dense(source: str | Path, path: Path) -> int:
         FormatError: The source is damaged.
         MomosError: The source is the file to write.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
-        >>> from momos_compress.networks.export import export_dense
-        >>> export_dense("resnet50.momos.safetensors", Path("resnet50.safetensors"))  # doctest: +SKIP
-        102469840
+        >>> import momos_compress as mc
+        >>> written = mc.export("digits.momos.safetensors", Path("dense.safetensors"))
+        >>> written == Path("dense.safetensors").stat().st_size
+        True
     """
     file = MomosFile(source)
     if path.exists() and path.samefile(file.path):

@@ -47,6 +47,12 @@ class LayerType:
         weight: The attribute that holds the weight.
         layout: From the weight's shape, how it is cut into rows, one an output.
         groups: Groups of a module, each with rows and inputs of its own.
+
+    Examples:
+        >>> import torch
+        >>> from momos_compress.networks.layer_types import layer_type_of
+        >>> layer_type_of(torch.nn.Linear(3, 2)).kind
+        'linear'
     """
 
     matches: Callable[[nn.Module], bool]
@@ -118,6 +124,18 @@ def register_layer_type(name: str, layer_type: LayerType) -> None:
 
     Raises:
         ValueError: The name is taken.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> class Doubled(torch.nn.Linear):
+        ...     def forward(self, x):
+        ...         return super().forward(2 * x)
+        >>> def columns(module, inputs, samples, keep, generator):
+        ...     return 2 * inputs.reshape(1, -1, inputs.shape[-1]), len(inputs)
+        >>> mc.register_layer_type("doubled", mc.LayerType(lambda module: type(module) is Doubled, "linear", columns))
+        >>> layer_type_of(Doubled(3, 2)) is LAYER_TYPES["doubled"]
+        True
+        >>> del LAYER_TYPES["doubled"]
     """
     if name in LAYER_TYPES:
         raise ValueError(f"layer type {name!r} is registered already")

@@ -34,11 +34,11 @@ def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:
         FormatError: The file is damaged.
         MomosError: The file names no architecture, or one whose library or registering package is not there.
 
-    Example:
-        >>> from momos_compress import load_model
-        >>> model = load_model("resnet50.momos.safetensors")  # doctest: +SKIP
-        >>> model(torch.zeros(1, 3, 224, 224)).shape  # doctest: +SKIP
-        torch.Size([1, 1000])
+    Examples:
+        >>> import torch, momos_compress as mc, momos_zoo  # momos_zoo knows the demo's architecture
+        >>> model = mc.load_model("digits.momos.safetensors")
+        >>> model(torch.zeros(1, 1, 8, 8)).shape
+        torch.Size([1, 10])
     """
     file = MomosFile(path)
     architecture = architecture_of(file)

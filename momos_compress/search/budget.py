@@ -15,6 +15,14 @@ class Budget:
         target_ratio: Bytes of the source over those of the file, at least.
         target_size: Bytes of the file, at most.
         max_drop: Points of accuracy, of agreement or of cosine that may be lost, at most.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.Budget(target_size=5_000_000).check()
+        >>> mc.Budget(target_ratio=10, max_drop=0.5).check()
+        Traceback (most recent call last):
+            ...
+        momos_compress.errors.MomosError: give one of `target_ratio` and `max_drop`, not both
     """
 
     target_ratio: float | None = None

@@ -82,13 +82,13 @@ def sweep(
     Raises:
         MomosError: if nothing can run: a wrong setting, or a directory of another sweep.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
-        >>> from momos_compress import Settings, open_checkpoint
-        >>> net = open_checkpoint("resnet18")
-        >>> found = sweep(net, Settings(bdm=False), Path("sweep"), c=[0.01, 0.05], s=[4], rate_weights=[3.0])
-        >>> len(found.rows)
-        2
+        >>> import momos_compress as mc, momos_zoo
+        >>> weights, settings = mc.open_checkpoint("digits"), mc.Settings(calibrate="none", bdm=False)
+        >>> found = mc.sweep(weights, settings, Path("sweep"), c=[0.01, 0.05], s=[4], rate_weights=[3.0])
+        >>> [row.k for row in found.rows]
+        [186, 931]
     """
     check_disjoint(data, settings.calibrate)
     wanted = sweep_points(settings, c, s, rate_weights)

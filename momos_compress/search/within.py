@@ -104,11 +104,12 @@ def compress_within(
     Raises:
         MomosError: if settings, budget and data do not go together, or a setting is wrong.
 
-    Example:
-        >>> from momos_compress import Settings, open_checkpoint
-        >>> found = compress_within(open_checkpoint("resnet18"), Settings(), Budget(target_ratio=12))
-        >>> found.met
-        True
+    Examples:
+        >>> import momos_compress as mc, momos_zoo
+        >>> weights, settings = mc.open_checkpoint("digits"), mc.Settings(calibrate="none", bdm=False)
+        >>> found = mc.compress_within(weights, settings, mc.Budget(target_ratio=10), "ten.momos.safetensors")
+        >>> found.met, found.report.ratio >= 10
+        (True, True)
     """
     check_budget(settings, budget, data)
     stages = stages or Stages()

@@ -38,8 +38,17 @@ def open_checkpoint(
         pretrained: False takes seeded random weights; they are never taken otherwise.
         seed: Seed of the random weights.
 
+    Returns:
+        The checkpoint: names, shapes and dtypes of its tensors, how to read each, and where they came from.
+
     Raises:
         SourceError: Nothing of that name, or weights that cannot be reached or read.
+
+    Examples:
+        >>> import momos_compress as mc, momos_zoo
+        >>> weights = mc.open_checkpoint("digits")
+        >>> weights.architecture.name, len(weights.tensors.infos)
+        ('digits_resnet8', 44)
     """
     if checkpoint is not None:
         return replace(dense_file(Path(checkpoint), arch or source), name=stem(source))

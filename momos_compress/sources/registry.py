@@ -133,7 +133,22 @@ LIBRARIES: dict[str, Library | str] = {
 
 
 def register_source_kind(name: str, kind: SourceKind | str) -> None:
-    """Add a kind of source, asked before all that are there; ValueError where the name is taken."""
+    """Add a kind of source; it is asked before all that are there.
+
+    Args:
+        name: A name for messages and tests.
+        kind: The kind, or "module:object" where it lies.
+
+    Raises:
+        ValueError: The name is taken.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.register_source_kind("file", "somewhere:KIND")
+        Traceback (most recent call last):
+            ...
+        ValueError: source kind 'file' is registered already
+    """
     _register(KINDS, name, kind, "source kind")
 
 

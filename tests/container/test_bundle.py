@@ -20,7 +20,7 @@ from momos_compress.container import assembly as assembly_module
 from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
 from momos_compress.container.inspection import tensor_rows
 from momos_compress.fitting import projection as mosaic_module
-from momos_compress.networks.export import export_dense
+from momos_compress.networks.export import export
 from momos_compress.networks.topology import layer_names
 
 
@@ -96,7 +96,7 @@ def test_bundled_tensors_look_like_stored_ones(tmp_path: Path) -> None:
     assert set(rows) == {row["name"] for row in tensor_rows(packed)} | {"momos.counts"}
     assert layer_names(coded) == layer_names(packed)
     for file, name in ((packed, "a"), (coded, "b")):
-        export_dense(file.path, tmp_path / name)
+        export(file.path, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

@@ -23,7 +23,7 @@ from sound_files import command_line
 import momos_compress
 from momos_compress import FormatError, MomosError
 from momos_compress.container.inspection import describe
-from momos_compress.networks.export import export_dense
+from momos_compress.networks.export import export
 
 pytest_plugins = ["sound_files"]
 pytestmark = pytest.mark.usefixtures("no_hang")
@@ -74,7 +74,7 @@ def test_any_descriptive_value_can_be_shown_and_exported(
         for name, show in (
             ("inspect", lambda: command_line(monkeypatch, "inspect", str(path))),
             ("inspect --json", lambda: json.dumps(describe(file), allow_nan=False)),  # noqa: B023
-            ("export", lambda: export_dense(path, tmp_path / "dense")),
+            ("export", lambda: export(path, tmp_path / "dense")),
         ):
             try:
                 show()

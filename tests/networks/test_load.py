@@ -10,7 +10,7 @@ from safetensors.torch import load_file as load_safetensors
 from safetensors.torch import save_file
 
 from momos_compress import MomosError, Settings, compress, load_file, load_model, open_checkpoint
-from momos_compress.networks.export import export_dense
+from momos_compress.networks.export import export
 from momos_compress.sources.architecture import Architecture
 
 
@@ -88,7 +88,7 @@ def test_a_transformers_model_with_tied_weights_comes_back(tmp_path: Path) -> No
 def test_export_is_read_by_software_that_knows_no_momos(tmp_path: Path) -> None:
     path, dense = tmp_path / "m.momos.safetensors", tmp_path / "dense.safetensors"
     compress(open_checkpoint("digits"), Settings(c=0.1, calibrate="none"), path)
-    assert export_dense(path, dense) == dense.stat().st_size
+    assert export(path, dense) == dense.stat().st_size
     exported, decoded = load_safetensors(dense), load_file(path)
     assert set(exported) == set(decoded)
     assert all(torch.equal(exported[name], decoded[name]) for name in decoded)
@@ -97,7 +97,7 @@ def test_export_is_read_by_software_that_knows_no_momos(tmp_path: Path) -> None:
     # The architecture travels along, so the exported file evaluates as the compressed one does.
     assert open_checkpoint(str(dense)).architecture.name == "digits_resnet8"  # type: ignore[union-attr]
     with pytest.raises(MomosError, match="is the input; choose another `output`"):
-        export_dense(path, path)
+        export(path, path)
 
 
 def test_a_file_without_an_architecture_says_what_to_do(tmp_path: Path) -> None:
