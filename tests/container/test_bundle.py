@@ -19,7 +19,7 @@ from momos_compress.container import affine8
 from momos_compress.container import assembly as assembly_module
 from momos_compress.container.bundle import BUNDLE_BELOW, arrange, bundle_from_json, bundle_to_json, deflate, inflate
 from momos_compress.container.inspection import tensor_rows
-from momos_compress.fitting import projection as mosaic_module
+from momos_compress.mosaic import mosaic as mosaic_module
 from momos_compress.networks.export import export
 from momos_compress.networks.topology import layer_names
 
