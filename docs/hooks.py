@@ -1,5 +1,6 @@
 """What the site takes from the rest of the repository: its reports and notes, the public names, the rooms' picture."""
 
+import dataclasses
 import re
 from html import escape
 from pathlib import Path
@@ -39,7 +40,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         above = "../" * place.count("/")
         markdown = re.sub(rf"\]\({re.escape(above)}\.\./({'|'.join(NOTES)}|reports/)", rf"]({above}\1", markdown)
     if PUBLIC_NAMES in markdown:
-        markdown = markdown.replace(PUBLIC_NAMES, "\n\n".join(f"::: momos_compress.{name}" for name in public_names()))
+        entries = (f"::: momos_compress.{name}\n\n{settings_table(name)}" for name in public_names())
+        markdown = markdown.replace(PUBLIC_NAMES, "\n\n".join(entries))
     return markdown.replace(ROOMS, rooms_svg()) if ROOMS in markdown else markdown
 
 
@@ -48,6 +50,24 @@ def public_names() -> list[str]:
     import momos_compress
 
     return list(momos_compress.__all__)
+
+
+def settings_table(name: str) -> str:
+    """What a record of settings says of its fields, as a table; nothing for other names."""
+    import momos_compress
+    from momos_compress.settings import ABOUT, about
+
+    record = getattr(momos_compress, name)
+    if not dataclasses.is_dataclass(record) or not all(ABOUT in field.metadata for field in dataclasses.fields(record)):
+        return ""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for field in dataclasses.fields(record):
+        default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+        known = about(field)
+        bounds = f" It must {known.must()}." if known.bounded else ""
+        names = f" One of {', '.join(known.names)}." if known.names else ""
+        rows.append(f"| `{field.name}` | {default} | {known.help.replace('|', '/')}{bounds}{names} |")
+    return "\n".join(rows)
 
 
 def floors() -> tuple[list[list[str]], set[str]]:
