@@ -35,7 +35,7 @@ Mistake, Payload, compressed, mistake, spoilt, work = (
         ({"steps": torch.arange(64).reshape(8, 8)}, "", "no tensor to compress.*not in floating point"),
         ({"norm": torch.ones(64), "bias": torch.ones(8)}, "", "no tensor to compress.*--include"),
         ({"w": torch.zeros(0, 8)}, "", "no values"),
-        ({"w": torch.ones(3, 3), "b": torch.ones(2, 2)}, "--s 10", "s = 10.*--s 9"),
+        ({"w": torch.ones(3, 3), "b": torch.ones(2, 2)}, "--s 10", "s = 10.*lower --s to 9 or less"),
         ({"momos.codebook": torch.ones(4, 4)}, "", "momos.codebook.*rename"),
         ({"w": torch.ones(4, 4), "momos.codebook": torch.ones(4)}, "", "momos.codebook.*rename"),
     ],

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file as load_safetensors
 
-import momos_compress
 from momos_compress import MomosError, MomosFile, Settings, compress, load_file, open_file
 from momos_compress.coding.packed import pack
 from momos_compress.compression import fit
@@ -89,7 +88,6 @@ def test_software_without_the_format_fails_on_the_shape() -> None:
 
 
 def test_one_tensor_is_decoded_alone_and_names_are_listed() -> None:
-    assert momos_compress.open is open_file  # its former name
     file = open_file(GOLDEN)
     assert list(file) == ["conv.weight", "bias", "norm.steps", "norm.weight", "head.weight"]
     assert "head.weight" in file

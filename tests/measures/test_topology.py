@@ -364,7 +364,7 @@ def test_the_command_reads_a_compressed_file(
     ("words", "message"),
     [
         (("bare.safetensors", "--s", "65"), "1..64"),
-        (("bare.safetensors", "--csv", "no/t.csv"), "choose another with --csv"),
+        (("bare.safetensors", "--csv", "no/t.csv"), "choose another --csv"),
         (("bare.safetensors", "--csv", "bare.safetensors"), "is the input; choose another name with --csv"),
         (("flat.safetensors",), "'flat.safetensors' has no floating-point tensor of two or more dimensions"),
     ],

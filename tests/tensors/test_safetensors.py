@@ -45,7 +45,7 @@ def test_the_library_reads_what_is_written_here(tmp_path: Path) -> None:
 def test_what_the_library_writes_is_read_here(tmp_path: Path) -> None:
     path, tensors = tmp_path / "x.safetensors", state()
     save_file(tensors, path, {"origin": "there"})
-    file = SafetensorsFile(path)
+    file = SafetensorsFile.open(path)
     assert file.metadata == {"origin": "there"}
     assert file.entries.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -68,7 +68,7 @@ def test_a_tensor_that_gives_other_bytes_than_it_says_leaves_no_file(tmp_path: P
 def test_a_file_that_becomes_shorter_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"w": torch.ones(100)}, path)
-    file = SafetensorsFile(path)
+    file = SafetensorsFile.open(path)
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(FormatError, match="the file has become shorter"):
         file.read("w")
