@@ -39,6 +39,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         # In the repository these lie above docs/; in the site they lie in it.
         above = "../" * place.count("/")
         markdown = re.sub(rf"\]\({re.escape(above)}\.\./({'|'.join(NOTES)}|reports/)", rf"]({above}\1", markdown)
+    # What stands between a mark and the end of its place is for who reads the repository itself.
+    markdown = re.sub(rf"({PUBLIC_NAMES}|{ROOMS})\n.*?<!-- end -->", r"\1", markdown, flags=re.DOTALL)
     if PUBLIC_NAMES in markdown:
         entries = (f"::: momos_compress.{name}\n\n{settings_table(name)}" for name in public_names())
         markdown = markdown.replace(PUBLIC_NAMES, "\n\n".join(entries))

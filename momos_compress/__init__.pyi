@@ -32,5 +32,8 @@ from .search.budget import Budget as Budget
 from .search.sweep import sweep as sweep
 from .search.within import compress_within as compress_within
 from .settings import Settings as Settings
+from .sources.named import NamedSource as NamedSource
+from .sources.named import register_source as register_source
 from .sources.open import open_checkpoint as open_checkpoint
+from .sources.registry import register_library as register_library
 from .sources.registry import register_source_kind as register_source_kind

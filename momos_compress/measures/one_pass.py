@@ -13,6 +13,7 @@ from momos_compress.measures.rates import BitRates, StreamRates
 from momos_compress.measures.registry import Figure, Measure, Pool, chosen_measures
 from momos_compress.measures.settings import MeasureSettings
 from momos_compress.measures.tensor_view import TensorView
+from momos_compress.tensors.dtypes import dtype_name
 
 _Count = Callable[[TensorView], Any]
 
@@ -31,7 +32,7 @@ def measure(
         The figures of all tensors together, and of each.
 
     Raises:
-        MomosError: A tensor, which is named, holds NaN or infinity, or a measure is unknown.
+        MomosError: A tensor, which is named, is of integers, holds NaN or infinity, or a measure is unknown.
 
     Examples:
         >>> import torch, momos_compress as mc
@@ -63,6 +64,8 @@ class _Pass:
         self.zeros, self.squares = 0, 0.0
 
     def add(self, name: str, tensor: torch.Tensor) -> None:
+        if not tensor.is_floating_point():
+            raise MomosError(f"weights are floating-point numbers, not {dtype_name(tensor.dtype)}; leave it out")
         view = TensorView(tensor, self.settings)
         zeros, squares = self._scan(tensor)
         if self.sign_rates is not None:

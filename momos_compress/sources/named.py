@@ -19,6 +19,12 @@ class NamedSource:
         path: Gives its weights file.
         data: Name of the data set to test it on.
         train: Name of the data set to train it on.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import momos_compress as mc
+        >>> mc.NamedSource(lambda: Path("weights.safetensors"), data="digits").data
+        'digits'
     """
 
     path: Callable[[], Path]
@@ -30,7 +36,24 @@ NAMED_SOURCES: dict[str, NamedSource] = {}
 
 
 def register_source(name: str, source: NamedSource) -> None:
-    """Make ``name`` a source; ValueError where the name is taken."""
+    """Give a weights file a name of its own.
+
+    Args:
+        name: What ``open_checkpoint`` and the command line take for it.
+        source: Where its weights lie, and its data sets.
+
+    Raises:
+        ValueError: The name is taken.
+
+    Examples:
+        >>> import torch, momos_compress as mc
+        >>> from pathlib import Path
+        >>> torch.save({"w": torch.ones(4, 4)}, "ones.pth")
+        >>> mc.register_source("ones", mc.NamedSource(lambda: Path("ones.pth")))
+        >>> mc.open_checkpoint("ones").read("w").shape
+        torch.Size([4, 4])
+        >>> del NAMED_SOURCES["ones"]
+    """
     if name in NAMED_SOURCES:
         raise ValueError(f"source {name!r} is registered already")
     NAMED_SOURCES[name] = source

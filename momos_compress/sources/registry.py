@@ -153,7 +153,22 @@ def register_source_kind(name: str, kind: SourceKind | str) -> None:
 
 
 def register_library(name: str, library: Library | str) -> None:
-    """Add a model library; ValueError where the name is taken."""
+    """Add a model library.
+
+    Args:
+        name: What recipes call it.
+        library: The library, or "module:object" where it lies.
+
+    Raises:
+        ValueError: The name is taken.
+
+    Examples:
+        >>> import momos_compress as mc
+        >>> mc.register_library("timm", "somewhere:LIBRARY")
+        Traceback (most recent call last):
+            ...
+        ValueError: library 'timm' is registered already
+    """
     _register(LIBRARIES, name, library, "library")
 
 

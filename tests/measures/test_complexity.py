@@ -148,3 +148,8 @@ def test_ratios_of_a_published_resnet20(name: str, baseline: str, expected: floa
 @pytest.mark.parametrize(("name", "expected", "digit"), [("sign", 0.99985, 1e-5), ("windowed", 0.993, 1.5e-3)])
 def test_ratios_of_a_published_minilm(name: str, expected: float, digit: float) -> None:
     assert ratio(str(minilm_directory()), name, "gaussian", 1) == pytest.approx(expected, abs=digit)
+
+
+def test_integers_are_no_weights() -> None:
+    with pytest.raises(MomosError, match=r"^steps \[2\]: weights are floating-point numbers, not int64; leave it out$"):
+        measure([("w", torch.ones(20)), ("steps", torch.tensor([1, 2]))])
