@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from momos_compress.coding.registry import get_coding
 from momos_compress.common.atomic import check_writable
 from momos_compress.errors import MomosError
 from momos_compress.fitting.faiss_library import faiss_problem
@@ -60,6 +61,11 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
         # The paper counts the blocks of flattened tensors; cut by rows there are a few more.
         k = motifs_for_capacity(choices.c, selection.blocks(choices.s))
     check_motif_count(k)
+    least, most = get_coding(choices.coding).motifs
+    if settings.coding is not None and not least <= k <= most:
+        selection = selection.with_warning(
+            f"`coding={settings.coding!r}` takes {least:,} to {most:,} motifs, and there are {k:,}: indices are packed"
+        )
     wanted = max(0, k - choices.zero_motif)
     sampled = wanted if METHODS[choices.method].draws else sample_size(blocks, k)
     parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)
