@@ -6,7 +6,7 @@ import sys
 from cyclopts import App
 
 from momos_cli.compress import compress
-from momos_cli.exits import guarded
+from momos_cli.exits import APPS, guarded
 from momos_cli.files import evaluate, export, inspect
 from momos_cli.finetune import finetune
 from momos_cli.report import report
@@ -29,6 +29,7 @@ app.register_install_completion_command()
 app.default(compress)
 for command in (compress, inspect, evaluate, export, finetune, reproduce, sweep, study, report, trace, topology):
     app.command(command)
+APPS.append(app)
 
 
 def main() -> None:

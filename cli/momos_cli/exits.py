@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
-from cyclopts import CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from momos_compress.errors import MomosError
 
@@ -30,20 +30,20 @@ SETTING = re.compile(r"`([a-z]\w*)(?:=('[^'`]*'|[^`'\s]+))?`")
 """A setting in a message of the library: `rate_weight`, `calibrate='none'`, `pretrained=False`, `checkpoint=FILE`."""
 
 
+APPS: list[App] = []
+"""The command line, which ``app`` puts here: it imports the commands, and these import what is below."""
+
+
 @functools.cache
 def commands() -> tuple[str, ...]:
     """Names of the commands."""
-    from momos_cli.app import app
-
-    return tuple(name for name in app if not name.startswith("-"))
+    return tuple(name for app in APPS for name in app if not name.startswith("-"))
 
 
 @functools.cache
 def options() -> frozenset[str]:
     """Every option of every command as it is typed, such as --c and --no-bdm."""
-    from momos_cli.app import app
-
-    arguments = (each for name in commands() for each in app[name].assemble_argument_collection())
+    arguments = (each for app in APPS for name in commands() for each in app[name].assemble_argument_collection())
     return frozenset(name for each in arguments for name in (*each.names, *each.negatives) if name.startswith("-"))
 
 
