@@ -1,11 +1,18 @@
 """Fixtures shared by the tests."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: with a thread for each core, theirs wait for one another longer than they work. Read by
+    # OpenMP when torch is imported, and by the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 import momos_zoo  # noqa: F401  registers the demo and the architectures that timm lacks

@@ -195,6 +195,7 @@ def test_both_readers_agree_on_files_with_classes(
         assert torch.equal(decoded[name], torch.from_numpy(expected[name].copy()).to(tensor.dtype)), name
 
 
+@pytest.mark.slow
 def test_the_demo_is_smaller_and_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,6 +311,7 @@ def start(words: list[str], code: str = PROGRAM) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, "finetune", *words], env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["codebook", "paper"])
 def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None:
     words = ["digits", "--batch-size", "64", "--epochs", "2", "--save-every", "2", "--quiet", "--mode", mode]
@@ -334,6 +335,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(mode: str, work: Path) -> None
     assert json.loads(Path("broken/run.json").read_text())["result"]["resumed"] is True
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(work: Path) -> None:
     words = ["digits", *FAST, "--epochs", "2", "--augment", "none", "--save-every", "3"]
     assert start([*words, "-o", "one"]).wait(300) == 0
@@ -548,6 +550,7 @@ def classifier(directory: Path) -> Path:
     return directory / "model"
 
 
+@pytest.mark.slow
 def test_a_text_classifier_trains_through_the_same_loop(command: Command, work: Path) -> None:
     model = str(classifier(work))
     start = ("--k", "4", "--s", "2", "--calibrate", "none", "--batch-size", "16", "--validation", "0.2")

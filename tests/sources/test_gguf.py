@@ -191,6 +191,7 @@ def test_the_compressed_file_loads_as_transformers_own_class(tied: bool, tmp_pat
         assert torch.equal(model(tokens).logits, expected(tokens).logits)
 
 
+@pytest.mark.slow
 def test_report_and_provenance_say_that_the_source_was_quantised(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def cached(tmp_path: Path) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_download_measure_drop_and_resume(repos: dict[str, Path], tmp_path: Path) -> None:
     broken = f"timm/{BROKEN}/model.safetensors"
     with LoopbackHub(repos, truncated=[broken]) as hub:
@@ -114,6 +115,7 @@ def test_names_of_one_repository(repos: dict[str, Path]) -> None:
     assert hub_repository(f"local-dir:{repos[BERT]}") is None
 
 
+@pytest.mark.slow
 def test_revisions_of_one_repository_do_not_drop_each_others_weights(repos: dict[str, Path], tmp_path: Path) -> None:
     models = (BERT, f"{BERT}@main", f"{BERT}@{COMMIT}")
     with LoopbackHub(repos) as hub:
