@@ -90,8 +90,10 @@ def fail(message: str) -> NoReturn:
 
 
 class _Interrupted(KeyboardInterrupt):
-    """A class of our own: where KeyboardInterrupt itself passes through ``exec`` of a text, as it may in the middle of
-    an import, Python ends by SIGINT whatever exit code is asked for afterwards.
+    """An interrupt under another name.
+
+    Where KeyboardInterrupt itself passes through ``exec`` of a text, as it may in the middle of an import, Python ends
+    by SIGINT whatever exit code is asked for afterwards.
     """
 
 

@@ -119,7 +119,7 @@ class MotifSearch:
 
 
 def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """argmin over m of |p - m|^2 + weight_p price_m, exactly up to float32's rounding.
+    """Argmin over m of |p - m|^2 + weight_p price_m, exactly up to float32's rounding.
 
     Args:
         points: (groups, n, s).
@@ -151,7 +151,7 @@ def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, we
 
 
 def _least_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """argmin over the rows of ``right`` (groups, k, t) of their product with each row of ``left`` (groups, n, t)."""
+    """Argmin over the rows of ``right`` (groups, k, t) of their product with each row of ``left`` (groups, n, t)."""
     groups, n, _ = left.shape
     out = torch.empty(groups, n, dtype=torch.int64, device=left.device)
     rows = max(1, CHUNK // right.shape[1])
@@ -172,7 +172,7 @@ def cheapest_near(
     current: torch.Tensor,
     neighbours: torch.Tensor,
 ) -> torch.Tensor:
-    """argmin of |p - m|^2 + weight_p price_m over the neighbours m of the motif that each point has.
+    """Argmin of |p - m|^2 + weight_p price_m over the neighbours m of the motif that each point has.
 
     Args:
         points: (groups, n, s).

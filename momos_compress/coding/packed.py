@@ -21,7 +21,7 @@ def packed_bytes(count: int, bits: int) -> int:
 
 
 def pack(indices: np.ndarray, bits: int) -> bytes:
-    """Pack indices; zero bits fill the last byte.
+    r"""Pack indices; zero bits fill the last byte.
 
     Args:
         indices: Integers below 2^bits, (n,).
@@ -31,9 +31,8 @@ def pack(indices: np.ndarray, bits: int) -> bytes:
         ceil(n bits / 8) bytes.
 
     Examples:
-
         >>> pack(np.array([0, 1, 2, 3, 4]), bits=3)
-        b'\\x88F'
+        b'\x88F'
     """
     count = len(indices)
     # Eight indices fill exactly `bits` bytes, so all groups of eight are packed at once, byte by byte.

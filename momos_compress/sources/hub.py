@@ -55,7 +55,7 @@ def take_as_unreachable() -> None:
 
 
 def split_revision(repo: str) -> tuple[str, str | None]:
-    """ "org/name@revision" -> ("org/name", "revision"); without "@" the revision is None."""
+    """Take "org/name@revision" apart into "org/name" and "revision", None where there is no "@"."""
     name, _, revision = repo.partition("@")
     return name, revision or None
 

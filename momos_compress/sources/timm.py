@@ -103,7 +103,7 @@ def _skeleton(name: str) -> nn.Module:
 
 
 def _published(name: str) -> "PretrainedCfg | None":
-    """timm's record of the weights of a name; None where it has none."""
+    """The record that timm has of the weights of a name; None where it has none."""
     import timm
 
     return timm.get_pretrained_cfg(name, allow_unregistered=False) if _has_tag(name) else None

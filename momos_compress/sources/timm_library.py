@@ -17,7 +17,7 @@ from momos_compress.tensors.records import Tensors
 
 
 def build_timm(name: str, **arguments: Any) -> nn.Module:
-    """timm's create_model in eval mode; its errors become one line."""
+    """Build a network with timm's create_model, in eval mode; its errors become one line."""
     import timm
 
     try:
