@@ -4,11 +4,13 @@ from collections import Counter
 
 from rich.table import Table
 
+from momos_cli.figures_view import DISTORTION, figure, shown_figures
 from momos_cli.render import console, mosaic_size, pairs
 from momos_compress.common.units import binary_size, duration
 from momos_compress.compression.report import Report
 from momos_compress.planning.estimate import CostEstimate
 from momos_compress.planning.plan import Plan
+from momos_compress.search.trial import Trial
 from momos_compress.search.within import BudgetReport
 
 
@@ -35,6 +37,7 @@ def show_report(report: Report) -> None:
         rows.append(
             ("accuracy", f"{report.accuracy_before:.2f} % before, {report.accuracy_after:.2f} % after ({report.data})")
         )
+    rows.append(("outputs", "not measured: no network was run" if report.fidelity is None else str(report.fidelity)))
     reasons = Counter(report.left_out.values())
     if reasons:
         rows.append(("passed through", "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())))
@@ -57,7 +60,8 @@ def show_report(report: Report) -> None:
 def show_points(found: BudgetReport) -> None:
     """The settings that a search for a budget tried; the chosen ones are marked."""
     table = Table(box=None, pad_edge=False)
-    for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", "error", "time"):
+    shown = shown_figures(point.fidelity for point in found.trials)
+    for column in ("", "s", "k", "rate weight", "bytes", "ratio", "drop", *shown.values(), "time"):
         table.add_column(column, justify="right")
     for number, point in enumerate(found.trials):
         table.add_row(
@@ -68,7 +72,7 @@ def show_points(found: BudgetReport) -> None:
             f"{point.file_bytes:,}",
             f"{point.ratio:.2f}",
             "" if point.drop is None else f"{point.drop:.2f}",
-            "" if point.error is None else f"{point.error:.4g}",
+            *((figure(point.fidelity, name) if name != DISTORTION else _error(point)) for name in shown),
             duration(point.seconds),
             style=None if point.met else "dim",
         )
@@ -76,6 +80,9 @@ def show_points(found: BudgetReport) -> None:
     console.print(table)
     if found.measured is not None:
         console.print(f"drop: points of {found.measured}")
+    compared = next((point.fidelity for point in found.trials if point.fidelity is not None), None)
+    if compared is not None:
+        console.print(f"outputs compared on {compared.measured_on}")
 
 
 def show_plan(work: Plan, estimate: CostEstimate) -> None:
@@ -92,6 +99,11 @@ def show_plan(work: Plan, estimate: CostEstimate) -> None:
     reasons = Counter(work.selection.left_out.values())
     rows += [("passed through", f"{count} {reason}") for reason, count in reasons.most_common()]
     console.print(pairs("dry run: nothing is written", rows))
+
+
+def _error(trial: Trial) -> str:
+    """The error of the weights, which is what a trial has where no network was run."""
+    return "" if trial.error is None else f"{trial.error:.4g}"
 
 
 def _motifs(report: Report) -> str:

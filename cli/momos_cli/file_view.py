@@ -7,11 +7,25 @@ from momos_compress.common.units import binary_size
 from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
 from momos_compress.errors import one_line
+from momos_compress.networks.fidelity import FIDELITY, Fidelity, recorded_fidelity
 from momos_compress.sources.architecture import Architecture
 
 
-def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dict[str, object]]) -> None:
-    """What a compressed file holds, tensor by tensor."""
+def show_file(
+    file: MomosFile,
+    architecture: Architecture | None,
+    rows: list[dict[str, object]],
+    *,
+    against: tuple[str, Fidelity] | None = None,
+) -> None:
+    """What a compressed file holds, tensor by tensor.
+
+    Args:
+        file: The file.
+        architecture: What it names as its network.
+        rows: A record for each tensor.
+        against: A model, and how the file's outputs differ from its.
+    """
     recipe = file.recipe
     extra = recipe.extra
     size = file.path.stat().st_size
@@ -24,6 +38,10 @@ def show_file(file: MomosFile, architecture: Architecture | None, rows: list[dic
         ("distortion", f"{100 * recipe.distortion / recipe.energy if recipe.energy else 0:.3f} % of the energy"),
         ("architecture", network),
     ]
+    recorded = recorded_fidelity(extra.get(FIDELITY))
+    summary.append(("outputs", "not measured when it was written" if recorded is None else str(recorded)))
+    if against is not None:
+        summary.append((f"outputs against {one_line(against[0], 60)}", str(against[1])))
     console.print(pairs(str(file.path), summary))
     table = Table(box=None, pad_edge=False)
     words = ("tensor", "shape", "dtype", "stored as")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from momos_compress.container.reader import MomosFile
+    from momos_compress.networks.fidelity import Fidelity
 
 
 @from_records
@@ -23,7 +24,7 @@ def inspect(
     /,
     *,
     against: Annotated[
-        str | None, Parameter(help="The model it was made from: each tensor's share of the output error, on --data.")
+        str | None, Parameter(help="The model it was made from: its outputs beside this file's, on --data.")
     ] = None,
     data: Annotated[
         str | None,
@@ -51,27 +52,36 @@ def inspect(
         raise MomosError("--samples and --arch go with --against MODEL")
     made = settings.made()
     opened = MomosFile(file)
-    errors = None
+    errors = compared = None
     if against is not None and data is not None:
-        errors = _output_errors(opened, against, data, made, origin.made())
+        errors, fidelity = _compare(opened, against, data, made, origin.made())
+        compared = (against, fidelity)
     if json_:
-        print_json(describe(opened, errors))
+        record = describe(opened, errors)
+        if compared is not None:
+            record["against"] = {"source": against, "fidelity": compared[1].to_json()}
+        print_json(record)
     else:
-        show_file(opened, architecture_of(opened), tensor_rows(opened, errors))
+        show_file(opened, architecture_of(opened), tensor_rows(opened, errors), against=compared)
 
 
-def _output_errors(file: "MomosFile", against: str, data: str, settings: Settings, origin: Origin) -> dict[str, float]:
+def _compare(
+    file: "MomosFile", against: str, data: str, settings: Settings, origin: Origin
+) -> "tuple[dict[str, float], Fidelity]":
+    """What each compressed tensor alone does to the original's outputs, and what the whole file does."""
     from momos_cli.progress import StageProgress
     from momos_compress.common.device import resolve_device
-    from momos_compress.networks.load import model_of
+    from momos_compress.networks.load import architecture_of, load_model, model_of
+    from momos_compress.networks.meters import output_meter
     from momos_compress.networks.sensitivity import sensitivity
 
     place = resolve_device(settings.device)
     original = open_model(against, origin, seed=settings.seed, quiet=False)
+    network = model_of(original, device=place)
     with StageProgress(quiet=False) as progress:
         errors, inputs = sensitivity(
             file,
-            model_of(original, device=place),
+            network,
             data,
             samples=settings.samples,
             seed=settings.seed,
@@ -79,8 +89,15 @@ def _output_errors(file: "MomosFile", against: str, data: str, settings: Setting
             device=place,
             progress=progress,
         )
+        progress("compare outputs", 0, 0)
+        architecture = original.architecture if architecture_of(file) is None else None
+        if architecture is None:
+            compressed = load_model(file.path, device=place)
+        else:
+            compressed = architecture.with_weights({name: file.get(name) for name in file}).to(place)
+        fidelity = output_meter(network, inputs, held_out=None, device=place)(compressed)
     warn(inputs.warnings)
-    return errors
+    return errors, fidelity
 
 
 def export(

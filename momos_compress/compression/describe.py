@@ -3,14 +3,21 @@
 import importlib.metadata
 from typing import Any
 
+from momos_compress.networks.fidelity import FIDELITY, Fidelity
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
 
-def describe_run(checkpoint: Checkpoint, work: Plan) -> dict[str, Any]:
-    """Gather the recipe's descriptive entries (docs/format.md); data decode without them."""
+def describe_run(checkpoint: Checkpoint, work: Plan, fidelity: Fidelity | None = None) -> dict[str, Any]:
+    """Gather the recipe's descriptive entries (docs/format.md); data decode without them.
+
+    Args:
+        checkpoint: What was compressed.
+        work: How.
+        fidelity: How the outputs differ from the original's; None where that was not measured.
+    """
     settings = work.settings
-    return {
+    record: dict[str, Any] = {
         "capacity": settings.c,
         "k_requested": work.k,
         "method": settings.method,
@@ -21,3 +28,4 @@ def describe_run(checkpoint: Checkpoint, work: Plan) -> dict[str, Any]:
         "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,
         "versions": {name: importlib.metadata.version(name) for name in ("momos-compress", "torch", "numpy")},
     }
+    return record if fidelity is None else record | {FIDELITY: fidelity.to_recipe()}

@@ -89,21 +89,23 @@ def fit_checkpoint(
     if not method.reads_network:
         return fitted_to_weights(_fit_to_weights(checkpoint, work, spool_directory, stages, progress))
     if network is None:
-        network = _open_network(checkpoint, work, stages, progress)
+        network = open_network(checkpoint, work, stages, progress)
     found = method.load()(
         checkpoint, work, network.model, network.data, spool_directory=spool_directory, stages=stages, tell=progress
     )
     return FittedMosaic(found.mosaic, found.replaced, found.excepted, network.data.description, found.warnings)
 
 
-def _open_network(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Progress) -> NetworkInputs:
-    from momos_compress.calibration.prepare import calibration_inputs, check_weights
+def open_network(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Progress) -> NetworkInputs:
+    """Open the network of a plan whose method reads one, and its inputs, some of them held out."""
+    from momos_compress.calibration.apart import inputs_with_some_apart
+    from momos_compress.calibration.prepare import check_weights
 
     with stages.stage("load network"):
         check_weights(checkpoint, work)
         model = model_of(checkpoint, device=work.settings.device)
     with stages.stage("inputs"):
-        return NetworkInputs(model, calibration_inputs(checkpoint, work, model, tell=progress))
+        return NetworkInputs(model, inputs_with_some_apart(checkpoint, work, model, tell=progress))
 
 
 def _fit_to_weights(

@@ -1,19 +1,25 @@
-"""What is measured of a checkpoint and of the file made from it: complexity of the weights, accuracy of the network."""
+"""What is measured of a checkpoint and of the file made from it: complexity of weights, accuracy, outputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from momos_compress.common.progress import Progress
 from momos_compress.common.stages import Stages
+from momos_compress.compression.fit import NetworkInputs
 from momos_compress.measures.bdm import bdm_range, sign_bdm
 from momos_compress.measures.ctm import STRING_LENGTH, string_complexities
 from momos_compress.networks.accuracy import evaluate
+from momos_compress.networks.fidelity import Fidelity
 from momos_compress.networks.load import model_of
+from momos_compress.networks.meters import Meter, output_meter
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.baseline import baseline_tensors, choose_baseline, measured_names
 from momos_compress.sources.checkpoint import Checkpoint
+
+SEEN_SAMPLES = 64
+"""Samples of the calibration at most that outputs are compared on where none are held out."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,17 @@ def _complexity(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Pr
 def top1_of(model: torch.nn.Module, data: str, device: str, stage: str, progress: Progress) -> float:
     """Top-1 accuracy on labelled images, in per cent; ``progress`` is told of ``stage`` in images."""
     return evaluate(model, data, device=device, progress=lambda _, done, total: progress(stage, done, total)).top1
+
+
+def fidelity_meter(network: NetworkInputs, device: str) -> Meter[Fidelity]:
+    """Make the meter of a file's outputs: on what was held out of the calibration, or else on what it has seen."""
+    data = network.data
+    if data.held_out is not None:
+        return output_meter(network.model, data.held_out, held_out=True, device=device)
+    count = min(SEEN_SAMPLES, data.samples)
+    of = data.description if count == data.samples else f"{count:,} of {data.description}"
+    seen = replace(data, samples=count, description=f"{of} that it was calibrated on: none were held out")
+    return output_meter(network.model, seen, held_out=False, device=device)
 
 
 def counted(tensors: Iterator[torch.Tensor], stage: str, total: int, progress: Progress) -> Iterator[torch.Tensor]:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 from momos_compress.common.progress import Progress, silent
 from momos_compress.common.stages import Stages
-from momos_compress.compression.fit import FittedMosaic, fit_checkpoint
-from momos_compress.compression.measure import measure_before
+from momos_compress.compression.fit import FittedMosaic, fit_checkpoint, open_network
+from momos_compress.compression.measure import fidelity_meter, measure_before
 from momos_compress.compression.report import Report, report_of
 from momos_compress.compression.write import verify, write
+from momos_compress.fitting.methods import METHODS
+from momos_compress.networks.fidelity import Fidelity
+from momos_compress.networks.meters import Meter
 from momos_compress.planning.plan import output_path, plan
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
@@ -22,10 +25,12 @@ def compress(
     stages: Stages | None = None,
     progress: Progress = silent,
     fitted: FittedMosaic | None = None,
+    meter: Meter[Fidelity] | None = None,
 ) -> Report:
     """Compress a checkpoint to a mosaic of motifs, and write it to one file.
 
-    Every figure of the report is measured on the file as it was read back.
+    Every figure of the report is measured on the file as it was read back. Where motifs are fitted to what the network
+    computes, its outputs are compared with the original's on inputs that the fit has not seen.
 
     Args:
         checkpoint: The weights, such as ``open_checkpoint`` gives.
@@ -36,6 +41,7 @@ def compress(
         stages: Collects times and memory; give one that holds stages that ran before, such as loading.
         progress: Told how far each stage is.
         fitted: What ``fit_checkpoint`` gave for these very settings, where that was done before.
+        meter: Compares outputs with the original's, where ``fitted`` is given; None: they are not compared then.
 
     Returns:
         What was done, and the file's figures.
@@ -56,7 +62,11 @@ def compress(
     work = plan(checkpoint, settings)
     before = measure_before(checkpoint, work, data, stages, progress)
     if fitted is None:
-        fitted = fit_checkpoint(checkpoint, work, path.parent, stages=stages, progress=progress)
-    written = write(checkpoint, work, fitted, path, stages)
+        network = None
+        if METHODS[work.settings.method].reads_network:
+            network = open_network(checkpoint, work, stages, progress)
+            meter = fidelity_meter(network, work.settings.device)
+        fitted = fit_checkpoint(checkpoint, work, path.parent, network=network, stages=stages, progress=progress)
+    written = write(checkpoint, work, fitted, path, stages, meter=meter, progress=progress)
     verified = verify(checkpoint, work, path, data, stages, progress)
     return report_of(checkpoint, work, fitted, written, before=before, after=verified, data=data, stages=stages)

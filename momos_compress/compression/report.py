@@ -14,6 +14,7 @@ from momos_compress.compression.measure import Before
 from momos_compress.compression.write import Verified, Written
 from momos_compress.fitting.faiss_library import backend
 from momos_compress.mosaic.mosaic import Mosaic
+from momos_compress.networks.fidelity import Fidelity
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
@@ -58,6 +59,7 @@ class Report:
         accuracy_before: Top-1 of the checkpoint's network, in per cent.
         accuracy_after: Top-1 of the decoded network, in per cent.
         data: Labelled images that accuracy was measured on.
+        fidelity: How the file's outputs differ from the original's, without labels; None where no network was run.
         left_out: Name -> reason, for tensors beside the mosaic.
         stored_as_half: How many of them are stored as float16 instead of a wider dtype.
         stored_in_bytes: How many of them are stored in a byte a value.
@@ -111,6 +113,7 @@ class Report:
     accuracy_before: float | None
     accuracy_after: float | None
     data: str | None
+    fidelity: Fidelity | None
     left_out: Mapping[str, str]
     stored_as_half: int
     stored_in_bytes: int
@@ -177,6 +180,7 @@ def report_of(
         accuracy_before=before.top1,
         accuracy_after=after.top1,
         data=data,
+        fidelity=written.fidelity,
         left_out=work.selection.without(fitted.excepted).left_out,
         stored_as_half=sum(dtype != torch.float16 for dtype in written.kept.cast.values()),
         stored_in_bytes=len(written.kept.affine8),

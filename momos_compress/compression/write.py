@@ -1,9 +1,10 @@
 """The file of a mosaic, written and read back."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from momos_compress.common.progress import Progress
+from momos_compress.common.progress import Progress, silent
 from momos_compress.common.stages import Stages
 from momos_compress.compression.describe import describe_run
 from momos_compress.compression.fit import FittedMosaic
@@ -13,7 +14,9 @@ from momos_compress.container.inspection import mosaic_bytes
 from momos_compress.container.reader import MomosFile
 from momos_compress.container.writer import write_container
 from momos_compress.measures.bdm import sign_bdm
+from momos_compress.networks.fidelity import Fidelity
 from momos_compress.networks.load import load_model
+from momos_compress.networks.meters import Meter
 from momos_compress.planning.plan import Plan
 from momos_compress.sources.baseline import measured_names
 from momos_compress.sources.checkpoint import Checkpoint
@@ -27,11 +30,13 @@ class Written:
         path: Where it is.
         file_bytes: Its size.
         kept: How tensors beside the mosaic, and the indices, came to be stored.
+        fidelity: How the outputs of its network differ from the original's; None where no network was run.
     """
 
     path: Path
     file_bytes: int
     kept: Kept
+    fidelity: Fidelity | None
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,22 @@ class Verified:
     top1: float | None
 
 
-def write(checkpoint: Checkpoint, work: Plan, fitted: FittedMosaic, path: Path, stages: Stages) -> Written:
-    """Write the mosaic, and the tensors beside it, to ``path``."""
-    with stages.stage("write"):
+def write(
+    checkpoint: Checkpoint,
+    work: Plan,
+    fitted: FittedMosaic,
+    path: Path,
+    stages: Stages,
+    *,
+    meter: Meter[Fidelity] | None = None,
+    progress: Progress = silent,
+) -> Written:
+    """Write the mosaic, and the tensors beside it, to ``path``.
+
+    With a meter, the network of the same tensors is first read back from a file beside it and measured, since the
+    recipe tells what was found.
+    """
+    with stages.stage("encode"):
         stored, kept = stored_tensors(
             checkpoint.tensors,
             fitted.mosaic,
@@ -60,11 +78,26 @@ def write(checkpoint: Checkpoint, work: Plan, fitted: FittedMosaic, path: Path, 
             replaced=fitted.replaced,
             spool_directory=path.parent,
         )
-        extra = describe_run(checkpoint, work)
+
+    def write_as(place: Path, fidelity: Fidelity | None) -> int:
+        extra = describe_run(checkpoint, work, fidelity)
         recipe = recipe_of(fitted.mosaic, kept, aliases=checkpoint.tensors.aliases, extra=extra)
         # A file that needs any extension of the format is small with all of them.
-        file_bytes = write_container(path, stored, recipe, bundled=bool(recipe.features))
-    return Written(path, file_bytes, kept)
+        return write_container(place, stored, recipe, bundled=bool(recipe.features))
+
+    fidelity = None
+    if meter is not None:
+        with (
+            stages.stage("compare outputs"),
+            tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory,
+        ):
+            progress("compare outputs", 0, 0)
+            draft = Path(directory) / path.name
+            write_as(draft, None)
+            fidelity = meter(load_model(draft, device=work.settings.device))
+    with stages.stage("write"):
+        file_bytes = write_as(path, fidelity)
+    return Written(path, file_bytes, kept, fidelity)
 
 
 def verify(

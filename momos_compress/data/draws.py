@@ -104,7 +104,8 @@ def open_calibration(
         warnings.append(f"{name} has only {counted(len(drawn.items), pool)}{beside}, fewer than the usual {wanted:,}")
     apart = None
     if held_out:
-        apart = _data(pool, kept_back.items, f"{held_out:,} further {pool.noun}s of {name}", ())
+        held = f"{held_out:,} held-out {pool.noun}{'' if held_out == 1 else 's'} of {name}"
+        apart = _data(pool, kept_back.items, held, ())
     description = f"{counted(len(drawn.items), pool)} of {name}"
     return _data(pool, drawn.items, description, tuple(warnings), apart)
 

@@ -12,6 +12,7 @@ from momos_compress.container.writer import write_container
 from momos_compress.modules.parametrised import MosaicNetwork
 from momos_compress.mosaic.codebook import quantise_codebook
 from momos_compress.mosaic.mosaic import MosaicBuilder
+from momos_compress.networks.fidelity import FIDELITY
 from momos_compress.networks.layers import own_names
 from momos_compress.sources.compressed import checkpoint_of
 from momos_compress.tensors.records import TensorInfo
@@ -61,6 +62,8 @@ def write_tuned(
         replaced=replaced,
         spool_directory=path.parent,
     )
+    # How the outputs of the file before differed says nothing of this one's.
+    untuned = {name: value for name, value in recipe.extra.items() if name != FIDELITY}
     tuned = replace(
         recipe,
         tensors={tensor.name: tensor for tensor in mosaic.tensors},
@@ -71,6 +74,6 @@ def write_tuned(
         energy=mosaic.energy,
         codebook_step=step,
         bundle=None,
-        extra={**recipe.extra, "finetuned": dict(record)},
+        extra={**untuned, "finetuned": dict(record)},
     )
     return write_container(path, tensors, tuned, bundled=bool(tuned.features))

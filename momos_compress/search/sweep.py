@@ -18,6 +18,7 @@ from momos_compress.common.version import version
 from momos_compress.data.registry import check_disjoint
 from momos_compress.errors import MomosError, one_line
 from momos_compress.fitting.methods import HESSIAN
+from momos_compress.networks.fidelity import FIGURES
 from momos_compress.planning.choices import check_compression
 from momos_compress.planning.plan import Plan, plan
 from momos_compress.search.bench import Bench, Tried, open_bench, try_settings
@@ -173,7 +174,9 @@ def _row(
 
 
 def _measured(point: SweepPoint, tried: Tried, bench: Bench) -> SweepRow:
-    report, loss, meter = tried.report, tried.loss, bench.meter
+    report, drop, meter = tried.report, tried.drop, bench.meter
+    fidelity = report.fidelity
+    figures = {} if fidelity is None else {name: getattr(fidelity, name) for name in (*FIGURES, "measured_on")}
     return SweepRow(
         *point,
         status="ok",
@@ -181,11 +184,11 @@ def _measured(point: SweepPoint, tried: Tried, bench: Bench) -> SweepRow:
         file_bytes=report.file_bytes,
         ratio=report.ratio,
         bits_per_weight=report.bits_per_weight,
-        score=None if meter is None or loss.drop is None else meter.before - loss.drop,
-        drop=loss.drop,
-        output_error=None if meter is None else loss.error,
+        score=None if meter is None or drop is None else meter.before - drop,
+        drop=drop,
         distortion=report.relative_distortion,
         measured=meter.what if meter else "",
+        **figures,
     )
 
 
@@ -219,8 +222,10 @@ def _draw(source: str, rows: Sequence[SweepRow], path: Path) -> tuple[Path | Non
         raise
     if all(row.measured.startswith("top-1") for row in rows):
         axis = Axis("score", f"{one_line(rows[0].measured, 80)} (%)")
-    elif all(row.output_error is not None for row in rows):
-        axis = Axis("output_error", "output error", logarithmic=True)
+    elif all(row.kl is not None for row in rows):
+        axis = Axis("kl", "KL divergence from the original's outputs (nats)", logarithmic=True)
+    elif all(row.mean_cosine is not None for row in rows):
+        axis = Axis("drop", "points lost of the mean cosine with the original's outputs", logarithmic=True)
     else:
         axis = Axis("distortion", "squared error of the weights over their energy", logarithmic=True)
     with atomic_writer(path) as file:

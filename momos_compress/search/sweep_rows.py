@@ -46,11 +46,16 @@ class SweepRow:
         ratio: Bytes of the source over ``file_bytes``.
         bits_per_weight: Bits of the file over all weights.
         score: Points left of what ``measured`` names: accuracy, agreement or cosine.
-        drop: Points lost.
-        output_error: ``output_loss`` against the original.
+        drop: Points lost of it.
+        agreement: As in the file's ``Fidelity``, like the four that follow.
+        kl: In nats.
+        mean_cosine: Of outputs that are no scores.
+        perplexity: Of the file's network.
+        original_perplexity: Of the original.
         distortion: Squared error of the weights over their energy.
         seconds: Time of the run.
         measured: What ``score`` is, in words; empty where only weights are compared.
+        measured_on: What outputs were compared on, in words; empty where no network was calibrated.
         run: Digest of model, data and all other settings.
         failure: Why it failed.
     """
@@ -65,10 +70,15 @@ class SweepRow:
     bits_per_weight: float | None = None
     score: float | None = None
     drop: float | None = None
-    output_error: float | None = None
+    agreement: float | None = None
+    kl: float | None = None
+    mean_cosine: float | None = None
+    perplexity: float | None = None
+    original_perplexity: float | None = None
     distortion: float | None = None
     seconds: float | None = None
     measured: str = ""
+    measured_on: str = ""
     run: str = ""
     failure: str = ""
 
@@ -80,7 +90,7 @@ class SweepRow:
 
 WHOLE = ("s", "k", "file_bytes")
 """Columns of whole numbers."""
-WORDS = ("status", "measured", "run", "failure")
+WORDS = ("status", "measured", "measured_on", "run", "failure")
 """Columns of text."""
 
 

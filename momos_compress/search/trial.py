@@ -1,9 +1,12 @@
 """One file that a search tried, and which of several serves a budget best."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from momos_compress.networks.fidelity import Fidelity
 from momos_compress.search.budget import Budget
 
 
@@ -17,10 +20,11 @@ class Trial:
         rate_weight: What a bit of the file counted beside output error.
         file_bytes: Size of the file.
         ratio: Bytes of the source over ``file_bytes``.
-        drop: Points lost; None where they were not measured.
-        error: Error of outputs, or of weights where outputs were not measured.
+        drop: Points lost of accuracy, or of ``fidelity``; None where they were not measured.
+        error: Error of outputs (``Fidelity.error``), or of weights where no network was run.
         met: Whether the file is within the budget.
         seconds: Time of the trial.
+        fidelity: How the file's outputs differ from the original's; None where no network was run.
     """
 
     s: int
@@ -32,6 +36,12 @@ class Trial:
     error: float | None
     met: bool
     seconds: float
+    fidelity: Fidelity | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Turn into a JSON-ready record."""
+        error = None if self.error is None or math.isinf(self.error) else self.error
+        return {**dataclasses.asdict(self), "error": error}
 
 
 Attempt = Callable[[int, int, float], Trial]

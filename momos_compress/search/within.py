@@ -63,7 +63,7 @@ class BudgetReport:
             "target": self.budget.to_json(),
             "target_met": self.met,
             "measured": self.measured,
-            "points": [vars(trial) for trial in self.trials],
+            "points": [trial.to_json() for trial in self.trials],
             "chosen": self.chosen,
             "warnings": list(self.warnings),
         }
@@ -133,7 +133,9 @@ def compress_within(
             trials = search(runs.attempt, budget, space)
         assert runs.best is not None
         chosen, fitted, final = runs.best
-        report = compress(checkpoint, final, path, data=data, stages=stages, progress=progress, fitted=fitted)
+        report = compress(
+            checkpoint, final, path, data=data, stages=stages, progress=progress, fitted=fitted, meter=bench.outputs
+        )
     index = trials.index(chosen)
     trials[index] = _as_written(chosen, report, most_bytes)
     warnings = (*report.warnings, *_cautions(budget, bench.meter, trials[index], most_bytes))
@@ -187,10 +189,11 @@ class _Trials:
             rate_weight,
             tried.report.file_bytes,
             tried.report.ratio,
-            tried.loss.drop,
-            tried.loss.error,
-            self._met(tried.report.file_bytes, tried.loss.drop),
+            tried.drop,
+            tried.error,
+            self._met(tried.report.file_bytes, tried.drop),
             time.perf_counter() - start,
+            tried.report.fidelity,
         )
         key = preference(self.budget)
         if self.best is None or key(trial) < key(self.best[0]):
@@ -211,7 +214,7 @@ def _as_written(chosen: Trial, report: Report, most_bytes: int | None) -> Trial:
     return dataclasses.replace(chosen, file_bytes=report.file_bytes, ratio=report.ratio, met=met)
 
 
-def _cautions(budget: Budget, meter: Meter | None, chosen: Trial, most_bytes: int | None) -> list[str]:
+def _cautions(budget: Budget, meter: Meter[Any] | None, chosen: Trial, most_bytes: int | None) -> list[str]:
     out = []
     if not chosen.met:
         if most_bytes is not None:

@@ -37,7 +37,7 @@ def test_held_out_samples_are_others_and_neither_part_depends_on_the_size_of_the
     assert contained(rows(large.held_out), rows(large)) == [0, 0, 0]
     assert alone.held_out is None
     assert large.held_out is not None
-    assert large.held_out.description == "3 further images of images"
+    assert large.held_out.description == "3 held-out images of images"
     rest = open_calibration(data, network, seed=0, held_out=3)
     assert rest.samples == 9
     assert rest.warnings == ("images has only 9 images beside 3 held out, fewer than the usual 1,024",)

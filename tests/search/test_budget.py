@@ -13,7 +13,8 @@ from torch import nn
 from momos_compress import MomosError, MomosFile, Settings, open_checkpoint
 from momos_compress.data.draws import CalibrationData
 from momos_compress.data.registry import same_data
-from momos_compress.networks.fidelity import Degradation, compare_outputs, gives_classes
+from momos_compress.networks.comparison import compare_outputs, gives_classes
+from momos_compress.networks.fidelity import Fidelity
 from momos_compress.networks.meters import Meter, output_meter
 from momos_compress.search.bisection import MOST_TRIES, TRIES_ALONE, SearchSpace, search
 from momos_compress.search.budget import Budget
@@ -155,14 +156,15 @@ def samples_of(inputs: torch.Tensor) -> CalibrationData:
 
 def test_agreement_counts_samples_of_the_same_class() -> None:
     inputs = torch.tensor([[1.0, 0, 0], [2.0, 3, 0], [-1.0, 2, 0], [-4.0, -5, 9]])
-    meter = output_meter(Scores(False), samples_of(inputs), device="cpu")
+    meter = output_meter(Scores(False), samples_of(inputs), held_out=True, device="cpu")
     assert meter.step == 25
     assert "agreement" in meter.what
     loss = meter(Scores(True))
     assert loss.drop == pytest.approx(50)
     gap = torch.log_softmax(inputs, 1) - torch.log_softmax(Scores(True)(inputs), 1)
     assert loss.error == pytest.approx(float((inputs.softmax(1) * gap).sum(1).mean()), rel=1e-5)
-    assert meter(Scores(False)) == Degradation(pytest.approx(0), pytest.approx(0, abs=1e-6))
+    assert loss.kl == loss.error
+    assert meter(Scores(False)) == Fidelity("classes", "samples", True, 4, agreement=1.0, kl=0.0)
 
 
 class Tokens(nn.Module):
@@ -181,9 +183,19 @@ def test_without_classes_the_cosine_of_real_tokens_counts() -> None:
     x = torch.tensor([[[math.cos(angle), math.sin(angle)], [0.0, 5.0]]])
     batch = {"x": x, "attention_mask": torch.tensor([[1, 0]])}
     assert not gives_classes(Tokens(1.0))
-    loss = compare_outputs(Tokens(1.0), Tokens(-1.0), [batch], classes=False, device="cpu")
+    loss = compare_outputs(
+        Tokens(1.0),
+        Tokens(-1.0),
+        [batch],
+        kind="vectors",
+        next_tokens=False,
+        measured_on="one",
+        held_out=None,
+        device="cpu",
+    )
     assert loss.drop == pytest.approx(100 * (1 - math.cos(2 * angle)), rel=1e-5)
-    assert loss.error == pytest.approx(4 * math.sin(angle) ** 2, rel=1e-5)
+    assert (loss.samples, loss.tokens, loss.kl) == (1, 1, None)
+    assert loss.error == pytest.approx(1 - loss.mean_cosine)
 
 
 def test_data_inside_other_data_are_the_same(tmp_path: Path) -> None:
@@ -264,12 +276,14 @@ def test_without_labels_agreement_is_measured_on_images_held_out(tmp_path: Path)
         progress=lambda stage, done, total: fits.append(stage),
     )
     assert found.measured is not None
-    assert found.measured.startswith("agreement of top-1 with the original's on 150 further images of digits")
+    assert found.measured.startswith("agreement of top-1 with the original's on 150 held-out images of digits")
     assert found.met
     point = found.trials[found.chosen]
     assert point.drop is not None
     assert point.error is not None
     assert 0 <= point.drop <= 100
+    assert point.fidelity == found.report.fidelity
+    assert (point.fidelity.samples, point.fidelity.drop, point.fidelity.kl) == (150, point.drop, point.error)
     assert found.report.calibration == "8 images of digits"
     assert found.report.file_bytes == (tmp_path / "x.momos.safetensors").stat().st_size == point.file_bytes
     assert len([stage for stage in dict.fromkeys(fits) if stage.endswith(": fit")]) == len(found.trials)
@@ -279,7 +293,7 @@ def test_a_coarse_measure_is_a_warning() -> None:
     from momos_compress.search.within import _cautions
 
     point = Trial(4, 2, 1.0, 100, 2.0, 0.5, None, True, 0.0)
-    meter = Meter("agreement", 1.0, lambda network: Degradation())
+    meter = Meter("agreement", 1.0, lambda network: 0.0)
     assert _cautions(Budget(max_drop=0.5), meter, point, None) == [
         "one sample measured is worth 1.00 points, more than the drop allowed"
     ]

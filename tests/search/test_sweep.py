@@ -105,7 +105,24 @@ def test_a_figure_shows_the_rate_weights_where_there_are_several() -> None:
 
 def test_rows_survive_their_file(tmp_path: Path) -> None:
     rows = [
-        SweepRow(0.01, 4, 1.0, "ok", 10, 1000, 4.5, 1.25, 99.5, 0.5, None, 0.25, 1.5, "a, b", "r", ""),
+        SweepRow(
+            0.01,
+            4,
+            1.0,
+            "ok",
+            10,
+            1000,
+            4.5,
+            1.25,
+            99.5,
+            0.5,
+            0.99,
+            0.25,
+            distortion=0.25,
+            seconds=1.5,
+            measured="a, b",
+            run="r",
+        ),
         SweepRow(0.01, 8, 1.0, "failed", run="r", failure='it said "no", twice'),
     ]
     write_rows(tmp_path / "sweep.csv", rows)
