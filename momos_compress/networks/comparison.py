@@ -54,7 +54,8 @@ def predicts_next(model: nn.Module, inputs: Inputs) -> bool:
     other[:, -1] = torch.where(tokens[:, -1] == 0, 1, 0)
     with torch.inference_mode():
         one, two = (forward(model, {**inputs, "input_ids": ids})[:, :-1].float() for ids in (tokens, other))
-    return torch.allclose(one, two, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
+    # A token that is masked has a weight of exactly zero: only the order of sums may differ.
+    return torch.allclose(one, two, rtol=0, atol=1e-5 * float(one.abs().max()))
 
 
 @dataclass
