@@ -113,8 +113,8 @@ def recorded_fidelity(record: object) -> Fidelity | None:
         isinstance(record.get("measured_on"), str)
         and (held_out is None or type(held_out) is bool)
         and type(counts[0]) is int
-        and (counts[1] is None or type(counts[1]) is int)
-        and all(value is None or type(value) in (int, float) for value in figures.values())
+        and all(value is None or (type(value) is int and 0 < value < 2**63) for value in counts)
+        and all(value is None or (type(value) in (int, float) and abs(value) < 1e300) for value in figures.values())
     )
     if not sound:
         return None

@@ -173,7 +173,7 @@ def test_a_file_s_entry_is_read_as_it_was_written_to_six_digits() -> None:
 
 
 @pytest.mark.parametrize("name", ["kind", "measured_on", "held_out", "samples", "tokens", *FIGURES])
-@pytest.mark.parametrize("value", [[], {}, "x", True])
+@pytest.mark.parametrize("value", [[], {}, "x", True, 10**400], ids=["list", "object", "text", "truth", "huge"])
 def test_a_malformed_entry_is_none(name: str, value: object) -> None:
     entry = Fidelity("classes", "64 images", True, 64, agreement=0.5, kl=0.1).to_recipe()
     if (name, value) in (("measured_on", "x"), ("held_out", True)):
