@@ -4,7 +4,7 @@ from pathlib import Path
 
 from momos_compress.common.progress import Progress, silent
 from momos_compress.common.stages import Stages
-from momos_compress.compression.fit import FittedMosaic, fit_checkpoint
+from momos_compress.compression.fit import FittedMosaic, fit_checkpoint, open_network
 from momos_compress.compression.measure import measure_before
 from momos_compress.compression.report import Report, report_of
 from momos_compress.compression.write import verify, write
@@ -56,7 +56,8 @@ def compress(
     work = plan(checkpoint, settings)
     before = measure_before(checkpoint, work, data, stages, progress)
     if fitted is None:
-        fitted = fit_checkpoint(checkpoint, work, path.parent, stages=stages, progress=progress)
+        work, network = open_network(checkpoint, work, stages=stages, progress=progress)
+        fitted = fit_checkpoint(checkpoint, work, path.parent, network=network, stages=stages, progress=progress)
     written = write(checkpoint, work, fitted, path, stages)
     verified = verify(checkpoint, work, path, data, stages, progress)
     return report_of(checkpoint, work, fitted, written, before=before, after=verified, data=data, stages=stages)
