@@ -76,4 +76,4 @@ def make_inputs(wanted: Wanted) -> CalibrationData:
         name = getattr(wanted.model, "main_input_name", None)
         takes = f", which takes {name!r}" if isinstance(name, str) else ""
         raise NoInputsError(f"nothing is known to run {wanted.network} on{takes}")
-    raise NoInputsError(problems[0])
+    raise NoInputsError(problems[-1])  # what the last resort failed on

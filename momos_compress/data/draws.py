@@ -114,11 +114,10 @@ def open_corpus(
     pool = open_corpus_pool(model, source)
     apart = min(held_out, len(pool) // 3)
     asked = CORPUS_SAMPLES if samples is None else samples
-    wanted = min(asked, len(pool) - apart)
-    drawn = draw_samples(pool, CORPUS_NAME, CORPUS_NAME, samples=None, wanted=wanted, seed=seed, held_out=apart)
-    if wanted == asked:
+    drawn = draw_samples(pool, CORPUS_NAME, CORPUS_NAME, samples=None, wanted=asked, seed=seed, held_out=apart)
+    if drawn.samples == asked:
         return drawn
-    few = f"{CORPUS_NAME} has only {counted(wanted, pool)} to draw, fewer than the {asked:,} asked for"
+    few = f"{CORPUS_NAME} has only {counted(drawn.samples, pool)} to draw, fewer than the {asked:,} asked for"
     return replace(drawn, warnings=(*drawn.warnings, few))
 
 
