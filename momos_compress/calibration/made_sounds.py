@@ -51,7 +51,7 @@ def _shape(wanted: Wanted) -> tuple[int, ...]:
 def _batch(wanted: Wanted, rows: torch.Tensor) -> Inputs:
     model: Any = wanted.model
     batch = {str(model.main_input_name): rows}
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         tokens = torch.arange(len(rows) * DECODED).reshape(len(rows), DECODED) * 7919 % config.vocab_size
         tokens[:, 0] = getattr(config, "decoder_start_token_id", 0) or 0

@@ -107,7 +107,7 @@ def _redrawn(wanted: Wanted, count: int) -> torch.Tensor:
     tokens = _uniform(wanted, count)
     for _ in range(ROUNDS):
         scores = forward(wanted.model, _batch(wanted, tokens)).float()
-        drawn = torch.distributions.Categorical(logits=scores).sample()
+        drawn = scores.softmax(dim=-1).flatten(0, 1).multinomial(1).reshape(tokens.shape)
         tokens = torch.where(torch.rand(tokens.shape, device=tokens.device) < 0.5, drawn, tokens)
     return tokens
 
