@@ -10,6 +10,7 @@ import torch
 from momos_compress.calibration.wanted import STAGE, Wanted, made_data
 from momos_compress.data.batches import Inputs
 from momos_compress.data.draws import CalibrationData, open_corpus
+from momos_compress.data.texts import continues_texts
 from momos_compress.errors import MomosError, one_line
 from momos_compress.networks.forward import forward
 
@@ -39,8 +40,7 @@ def reads_tokens(wanted: Wanted) -> bool:
 
 def is_decoder(wanted: Wanted) -> bool:
     """Whether the network continues what it reads: a causal language model without an encoder beside it."""
-    generates = getattr(wanted.model, "can_generate", lambda: False)()
-    return reads_tokens(wanted) and bool(generates) and not getattr(_config(wanted), "is_encoder_decoder", False)
+    return reads_tokens(wanted) and continues_texts(wanted.model)
 
 
 def drawn_sequences(wanted: Wanted) -> CalibrationData:

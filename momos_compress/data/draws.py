@@ -18,8 +18,8 @@ from momos_compress.errors import MomosError, one_line
 DEFAULT_SAMPLES = 1024
 """Samples where no number is asked for and the data have as many."""
 
-CORPUS_SAMPLES = 256
-"""Texts of those that ship with the package where no number is asked for."""
+CORPUS_SAMPLES = 512
+"""Texts of those that ship with the package where no number is asked for and there are as many."""
 CORPUS_NAME = "the corpus that ships with the package"
 """What these texts are called in reports and messages."""
 
@@ -102,7 +102,8 @@ def open_corpus(
 
     Args:
         model: The language model.
-        samples: How many to draw; None takes 256. Where there are fewer, all are taken, and a warning says so.
+        samples: How many to draw; None takes 512, or all where there are fewer, as for a decoder. Where there are
+            fewer than asked for, all are taken, and a warning says so.
         seed: Decides the draw.
         source: What the network was opened from, for its tokenizer.
         held_out: How many further texts to keep apart, at most a third of what there is.
@@ -115,7 +116,7 @@ def open_corpus(
     apart = min(held_out, len(pool) // 3)
     asked = CORPUS_SAMPLES if samples is None else samples
     drawn = draw_samples(pool, CORPUS_NAME, CORPUS_NAME, samples=None, wanted=asked, seed=seed, held_out=apart)
-    if drawn.samples == asked:
+    if drawn.samples == asked or samples is None:
         return drawn
     few = f"{CORPUS_NAME} has only {counted(drawn.samples, pool)} to draw, fewer than the {asked:,} asked for"
     return replace(drawn, warnings=(*drawn.warnings, few))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from momos_compress.data.corpus import corpus_texts
+from momos_compress.data.corpus import corpus_texts, texts_of_any_length
 from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files
 from momos_compress.data.registry import DATASETS
 from momos_compress.data.text_columns import texts
@@ -153,7 +153,14 @@ def open_corpus_pool(model: nn.Module, source: str | None) -> TextPool:
         MomosError: There is no tokenizer, or the texts are missing.
     """
     tokenizer = load_tokenizer(model, source)
-    return TextPool(corpus_texts, sum(1 for _ in corpus_texts()), model, tokenizer)
+    read = corpus_texts if continues_texts(model) else texts_of_any_length
+    return TextPool(read, sum(1 for _ in read()), model, tokenizer)
+
+
+def continues_texts(model: nn.Module) -> bool:
+    """Whether a language model is a decoder alone: to it the beginnings of a long text are short ones."""
+    encodes = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+    return bool(getattr(model, "can_generate", lambda: False)()) and not encodes
 
 
 def _decoder_start(config: Any) -> int | None:
