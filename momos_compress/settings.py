@@ -236,7 +236,7 @@ class Settings:
     calibrate: str | None = setting(
         None,
         help="Inputs without labels that motifs are fitted to: image folder, tar, text file, data set directory; "
-        "synthetic makes them from batch norms (the default where there are any); none does without.",
+        "synthetic makes up what the network takes (the default for a trained one); none does without.",
     )
     samples: int | None = setting(None, help="Calibration samples. Default 1,024, or all there are.", least=1)
     rate_weight: float = setting(

@@ -32,8 +32,11 @@ def inputs_with_some_apart(checkpoint: Checkpoint, work: Plan, model: nn.Module,
         tell: Told the steps of making inputs.
 
     Raises:
-        MomosError: The data cannot be read, do not fit the network or are too few, or no inputs can be made.
+        NoInputsError: No inputs can be made up for this network.
+        MomosError: The data cannot be read, do not fit the network or are too few.
     """
+    if work.settings.calibrate == SYNTHETIC:
+        return calibration_inputs(checkpoint, work, model, tell=tell, held_out=MADE_APART)
     apart = _count(checkpoint, work, model)
     if apart:
         try:
@@ -47,8 +50,6 @@ def inputs_with_some_apart(checkpoint: Checkpoint, work: Plan, model: nn.Module,
 
 def _count(checkpoint: Checkpoint, work: Plan, model: nn.Module) -> int:
     settings = work.settings
-    if settings.calibrate == SYNTHETIC:
-        return MADE_APART
     there = count_samples(str(settings.calibrate), model, source=checkpoint.source)
     most = IMAGES_APART if hasattr(model, "pretrained_cfg") else TEXTS_APART
     return max(0, min(most, there // LEAST_SHARE, there - (settings.samples or 0)))

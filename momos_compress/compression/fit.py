@@ -1,7 +1,7 @@
 """The mosaic of a checkpoint: motifs found and a motif named for every block."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from momos_compress.fitting.row_scales import find_rows
 from momos_compress.fitting.sampling import draw_blocks
 from momos_compress.mosaic.mosaic import Mosaic
 from momos_compress.networks.load import model_of
-from momos_compress.planning.plan import Plan
+from momos_compress.planning.plan import ALONE, Plan, plan
+from momos_compress.settings import NO_CALIBRATION
 from momos_compress.sources.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def fit_checkpoint(
         checkpoint: The weights.
         work: What to do.
         spool_directory: Where indices wait in a temporary file, if they are many; None: in memory.
-        network: The network and its calibration inputs, where they are open already.
+        network: The network and its calibration inputs, as ``open_network`` gives them; None for a method that looks at
+            weights alone.
         stages: Collects times and memory.
         progress: Told how far each stage is.
     """
@@ -89,23 +91,63 @@ def fit_checkpoint(
     if not method.reads_network:
         return fitted_to_weights(_fit_to_weights(checkpoint, work, spool_directory, stages, progress))
     if network is None:
-        network = open_network(checkpoint, work, stages, progress)
+        raise ValueError(f"{work.settings.method} needs a network")
     found = method.load()(
         checkpoint, work, network.model, network.data, spool_directory=spool_directory, stages=stages, tell=progress
     )
     return FittedMosaic(found.mosaic, found.replaced, found.excepted, network.data.description, found.warnings)
 
 
-def open_network(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Progress) -> NetworkInputs:
-    """Open the network of a plan whose method reads one, and its inputs, some of them held out."""
-    from momos_compress.calibration.apart import inputs_with_some_apart
-    from momos_compress.calibration.prepare import check_weights
+def open_network(
+    checkpoint: Checkpoint,
+    work: Plan,
+    *,
+    held_out: int | None = None,
+    stages: Stages | None = None,
+    progress: Progress = silent,
+) -> tuple[Plan, NetworkInputs | None]:
+    """Open the network and the inputs that a plan fits motifs to.
 
+    Args:
+        checkpoint: The weights.
+        work: A plan.
+        held_out: Further inputs to keep apart, to measure on; None: a few, where there are enough.
+        stages: Collects times and memory.
+        progress: Told how far the making of inputs is.
+
+    Returns:
+        The plan with its network and inputs. Where none can be made up, a plan for the weights alone whose warnings say
+        why, and None; as for a plan that reads no network.
+
+    Raises:
+        MomosError: A weight is no number, or the user's data cannot be read or do not fit the network.
+    """
+    if not METHODS[work.settings.method].reads_network:
+        return work, None
+    from momos_compress.calibration.apart import inputs_with_some_apart
+    from momos_compress.calibration.input_kinds import NoInputsError
+    from momos_compress.calibration.prepare import calibration_inputs, check_weights
+
+    stages = stages or Stages()
     with stages.stage("load network"):
         check_weights(checkpoint, work)
         model = model_of(checkpoint, device=work.settings.device)
-    with stages.stage("inputs"):
-        return NetworkInputs(model, inputs_with_some_apart(checkpoint, work, model, tell=progress))
+    try:
+        with stages.stage("inputs"):
+            if held_out is None:
+                data = inputs_with_some_apart(checkpoint, work, model, tell=progress)
+            else:
+                data = calibration_inputs(checkpoint, work, model, tell=progress, held_out=held_out)
+    except NoInputsError as error:
+        alone = weights_alone(checkpoint, work)
+        warned = alone.selection.with_warning(f"{error}: {ALONE}")
+        return replace(alone, selection=warned), None
+    return work, NetworkInputs(model, data)
+
+
+def weights_alone(checkpoint: Checkpoint, work: Plan) -> Plan:
+    """The same plan for motifs that are fitted to the weights alone."""
+    return plan(checkpoint, replace(work.settings.as_settings(), method=None, calibrate=NO_CALIBRATION))
 
 
 def _fit_to_weights(

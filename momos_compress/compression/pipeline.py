@@ -8,7 +8,6 @@ from momos_compress.compression.fit import FittedMosaic, fit_checkpoint, open_ne
 from momos_compress.compression.measure import fidelity_meter, measure_before
 from momos_compress.compression.report import Report, report_of
 from momos_compress.compression.write import verify, write
-from momos_compress.fitting.methods import METHODS
 from momos_compress.networks.fidelity import Fidelity
 from momos_compress.networks.meters import Meter
 from momos_compress.planning.plan import output_path, plan
@@ -62,10 +61,8 @@ def compress(
     work = plan(checkpoint, settings)
     before = measure_before(checkpoint, work, data, stages, progress)
     if fitted is None:
-        network = None
-        if METHODS[work.settings.method].reads_network:
-            network = open_network(checkpoint, work, stages, progress)
-            meter = fidelity_meter(network, work.settings.device)
+        work, network = open_network(checkpoint, work, stages=stages, progress=progress)
+        meter = None if network is None else fidelity_meter(network, work.settings.device)
         fitted = fit_checkpoint(checkpoint, work, path.parent, network=network, stages=stages, progress=progress)
     written = write(checkpoint, work, fitted, path, stages, meter=meter, progress=progress)
     verified = verify(checkpoint, work, path, data, stages, progress)

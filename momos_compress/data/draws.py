@@ -1,7 +1,7 @@
 """Inputs without labels that a network is calibrated on: images for timm's networks, texts for language models."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ from momos_compress.data.batches import Inputs
 from momos_compress.data.images import open_image_pool
 from momos_compress.data.pools import Pool, counted, draw
 from momos_compress.data.registry import DATASETS
-from momos_compress.data.texts import open_text_pool
+from momos_compress.data.texts import open_corpus_pool, open_text_pool
 from momos_compress.errors import MomosError, one_line
 
 DEFAULT_SAMPLES = 1024
 """Samples where no number is asked for and the data have as many."""
+
+CORPUS_SAMPLES = 512
+"""Texts of those that ship with the package where no number is asked for and there are as many."""
+CORPUS_NAME = "the corpus that ships with the package"
+"""What these texts are called in reports and messages."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,70 @@ def open_calibration(
     Raises:
         MomosError: The data cannot be read, do not fit the network, or are too few.
     """
+    check_numbers(samples, held_out)
+    wanted = DEFAULT_SAMPLES if samples is None else samples
+    pool = _open_pool(data, model, source, wanted + held_out)
+    name = pool.part + (data if data in DATASETS else Path(data).expanduser().resolve().name)
+    drawn = draw_samples(pool, pool.part + data, name, samples=samples, wanted=wanted, seed=seed, held_out=held_out)
+    if drawn.samples == wanted:
+        return drawn
+    beside = f" beside {held_out:,} held out" if held_out else ""
+    few = f"{name} has only {counted(drawn.samples, pool)}{beside}, fewer than the usual {wanted:,}"
+    return replace(drawn, warnings=(*drawn.warnings, few))
+
+
+def open_corpus(
+    model: nn.Module, *, samples: int | None = None, seed: int, source: str | None = None, held_out: int = 0
+) -> CalibrationData:
+    """Draw from the texts that ship with the package, for a language model that no texts were given for.
+
+    Args:
+        model: The language model.
+        samples: How many to draw; None takes 512, or all where there are fewer, as for a decoder. Where there are
+            fewer than asked for, all are taken, and a warning says so.
+        seed: Decides the draw.
+        source: What the network was opened from, for its tokenizer.
+        held_out: How many further texts to keep apart, at most a third of what there is.
+
+    Raises:
+        MomosError: There is no tokenizer, or the texts are missing.
+    """
+    check_numbers(samples, held_out)
+    pool = open_corpus_pool(model, source)
+    apart = min(held_out, len(pool) // 3)
+    asked = CORPUS_SAMPLES if samples is None else samples
+    drawn = draw_samples(pool, CORPUS_NAME, CORPUS_NAME, samples=None, wanted=asked, seed=seed, held_out=apart)
+    if drawn.samples == asked or samples is None:
+        return drawn
+    few = f"{CORPUS_NAME} has only {counted(drawn.samples, pool)} to draw, fewer than the {asked:,} asked for"
+    return replace(drawn, warnings=(*drawn.warnings, few))
+
+
+def check_numbers(samples: int | None, held_out: int) -> None:
+    """Refuse numbers of samples that cannot be; MomosError says which."""
     if samples is not None and samples < 1:
         raise MomosError(f"calibration needs at least 1 sample, not {samples:,}")
     if held_out < 0:
         raise MomosError(f"the samples held out cannot be {held_out:,}; 0 holds none out")
-    wanted = DEFAULT_SAMPLES if samples is None else samples
-    pool = _open_pool(data, model, source, wanted + held_out)
-    where = pool.part + data
+
+
+def draw_samples(
+    pool: Pool, where: str, name: str, *, samples: int | None, wanted: int, seed: int, held_out: int
+) -> CalibrationData:
+    """Draw from a pool, uniformly without replacement.
+
+    Args:
+        pool: What to draw from.
+        where: What the data are called in messages.
+        name: What they are called in reports.
+        samples: How many are asked for; None takes ``wanted``, or all where there are fewer.
+        wanted: How many to draw.
+        seed: Decides the draw.
+        held_out: How many further samples to keep apart; which ones does not depend on the other numbers.
+
+    Raises:
+        MomosError: There are too few, or most cannot be read.
+    """
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed)).tolist()
     _check_enough(where, counted(len(order), pool), len(order), samples, held_out)
     # From the two ends of one order: neither part changes with the size of the other.
@@ -93,15 +155,11 @@ def open_calibration(
     readable = len(kept_back.items) + len(drawn.items)
     _check_enough(where, f"{counted(readable, pool)} that can be read", readable, samples, held_out)
     pool.settle([*kept_back.items, *drawn.items])
-    name = pool.part + (data if data in DATASETS else Path(data).expanduser().resolve().name)
     warnings = []
     unreadable = kept_back.unreadable + drawn.unreadable
     if unreadable:
         were = "was" if unreadable == 1 else "were"
         warnings.append(f"{counted(unreadable, pool)} of {name} could not be read and {were} skipped")
-    if len(drawn.items) < wanted:
-        beside = f" beside {held_out:,} held out" if held_out else ""
-        warnings.append(f"{name} has only {counted(len(drawn.items), pool)}{beside}, fewer than the usual {wanted:,}")
     apart = None
     if held_out:
         held = f"{held_out:,} held-out {pool.noun}{'' if held_out == 1 else 's'} of {name}"

@@ -1,13 +1,15 @@
-"""Calibration inputs of language models: texts as tokens."""
+"""Calibration inputs of language models: texts as tokens, the user's or those that ship with the package."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from momos_compress.data.corpus import corpus_texts, texts_of_any_length
 from momos_compress.data.dataset_files import EXPECTED_TEXTS, TEXT_SUFFIXES, DataFiles, data_files
 from momos_compress.data.registry import DATASETS
 from momos_compress.data.text_columns import texts
@@ -21,29 +23,40 @@ MAX_TOKENS = 256
 CHARACTERS_PER_TOKEN = 100
 """Characters given to the tokenizer for each token a text may have: of a very long text only the beginning counts."""
 
+NO_FILES = DataFiles(())
+"""Where texts are not the user's."""
+
 
 class TextPool:
-    """The non-empty texts of a text file or data set by position, as tokens.
+    """Texts by position, as tokens.
 
     Attributes:
         noun: "text".
         part: What of the data they are: "" for all, or "the training split of ".
-        files: The files that hold them, in order.
+        files: The user's files that hold them, in order; none for the texts that ship with the package.
     """
 
     noun = "text"
 
-    def __init__(self, found: DataFiles, count: int, model: nn.Module, tokenizer: Any) -> None:
-        """Take the texts of files.
+    def __init__(
+        self,
+        read: Callable[[], Iterable[str]],
+        count: int,
+        model: nn.Module,
+        tokenizer: Any,
+        found: DataFiles = NO_FILES,
+    ) -> None:
+        """Take texts.
 
         Args:
-            found: The files.
-            count: How many texts they hold.
+            read: Gives the texts, in the same order every time.
+            count: How many there are.
             model: The language model, which says which tokens it takes and how many.
             tokenizer: The model's tokenizer.
+            found: The files that they are read from.
         """
         self.part, self.files, self.network = found.part, found.files, type(model).__name__
-        self._count, self._tokenizer = count, tokenizer
+        self._texts, self._count, self._tokenizer = read, count, tokenizer
         config: Any = getattr(model, "config", None)
         positions = getattr(config, "max_position_embeddings", None)
         limits = (MAX_TOKENS, tokenizer.model_max_length, positions)
@@ -87,10 +100,6 @@ class TextPool:
     def settle(self, items: Iterable[Any]) -> None:
         """Nothing is held besides the items."""
 
-    def _texts(self) -> Iterator[str]:
-        for file in self.files:
-            yield from texts(file)
-
     def _tokens(self, text: str) -> dict[str, list[int]]:
         try:
             with quiet_transformers():
@@ -123,10 +132,35 @@ def open_text_pool(data: str, model: nn.Module, source: str | None) -> TextPool:
         MomosError: There are no texts, or no tokenizer.
     """
     found = _text_files(data, type(model).__name__)
-    count = sum(1 for file in found.files for _ in texts(file))
+
+    def read() -> Iterator[str]:
+        return chain.from_iterable(map(texts, found.files))
+
+    count = sum(1 for _ in read())
     if not count:
         raise MomosError(f"{data}: holds no text; {EXPECTED_TEXTS}")
-    return TextPool(found, count, model, load_tokenizer(model, source))
+    return TextPool(read, count, model, load_tokenizer(model, source), found)
+
+
+def open_corpus_pool(model: nn.Module, source: str | None) -> TextPool:
+    """Open the texts that ship with the package for a language model of transformers.
+
+    Args:
+        model: The language model.
+        source: Where the model came from, for its tokenizer.
+
+    Raises:
+        MomosError: There is no tokenizer, or the texts are missing.
+    """
+    tokenizer = load_tokenizer(model, source)
+    read = corpus_texts if continues_texts(model) else texts_of_any_length
+    return TextPool(read, sum(1 for _ in read()), model, tokenizer)
+
+
+def continues_texts(model: nn.Module) -> bool:
+    """Whether a language model is a decoder alone: to it the beginnings of a long text are short ones."""
+    encodes = getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+    return bool(getattr(model, "can_generate", lambda: False)()) and not encodes
 
 
 def _decoder_start(config: Any) -> int | None:

@@ -157,7 +157,7 @@ def _method_of(settings: Settings) -> tuple[str, str] | None:
 
 
 def _calibrated(checkpoint: Checkpoint, settings: Settings) -> tuple[str, str]:
-    """Method and calibration for this checkpoint: synthetic inputs where trained batch norms can shape images."""
+    """Method and calibration for this checkpoint: made-up inputs for every trained network that can be built."""
     decided, architecture = _method_of(settings), checkpoint.architecture
     if decided is not None:
         if decided[1] != NO_CALIBRATION and architecture is None:
@@ -166,14 +166,12 @@ def _calibrated(checkpoint: Checkpoint, settings: Settings) -> tuple[str, str]:
                 f"use `calibrate={NO_CALIBRATION!r}`"
             )
         return decided
-    images = architecture is not None and architecture.library == "timm"
-    trained = checkpoint.provenance.get("pretrained", True)
-    statistics = any(info.name.endswith("running_var") for info in checkpoint.tensors.infos)
-    if images and trained and statistics:
+    if architecture is not None and checkpoint.provenance.get("pretrained", True):
         return settings.method or HESSIAN, SYNTHETIC
     if settings.method is not None:
+        lacks = "names no architecture" if architecture is None else "has random weights"
         raise MomosError(
-            f"`method={settings.method!r}` needs calibration inputs, and {checkpoint.source} has no trained batch "
-            "norms to make them from; use `calibrate='DATA'`"
+            f"`method={settings.method!r}` needs calibration inputs, and {checkpoint.source} {lacks} to make them for; "
+            "use `calibrate='DATA'`"
         )
     return default_method(), NO_CALIBRATION

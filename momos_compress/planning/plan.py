@@ -15,6 +15,9 @@ from momos_compress.planning.select import Selection, select
 from momos_compress.settings import Settings
 from momos_compress.sources.checkpoint import Checkpoint
 
+ALONE = "motifs are fitted to the weights alone, which loses more"
+"""What warnings say where nothing can be run."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -47,8 +50,12 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
     selection = select(
         checkpoint, s=choices.s, include=choices.include, exclude=choices.exclude, protocol=choices.protocol
     )
-    if settings.method is None and settings.protocol == "default" and (problem := faiss_problem()):
-        selection = selection.with_warning(problem)
+    if settings.method is None and settings.protocol == "default":
+        if settings.calibrate is None and checkpoint.architecture is None:
+            unnamed = f"{checkpoint.source} names no architecture to run: {ALONE}; name one with `arch='NAME'`"
+            selection = selection.with_warning(unnamed)
+        if problem := faiss_problem():
+            selection = selection.with_warning(problem)
     blocks = _blocks(selection, choices)
     if choices.k is not None:
         if choices.k > blocks:

@@ -2,25 +2,18 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from momos_compress.common.progress import Progress
-from momos_compress.compression.fit import FittedMosaic, NetworkInputs, fit_checkpoint
+from momos_compress.compression.fit import FittedMosaic, NetworkInputs, fit_checkpoint, open_network
 from momos_compress.compression.measure import fidelity_meter
 from momos_compress.compression.pipeline import compress
 from momos_compress.compression.report import Report
-from momos_compress.fitting.methods import HESSIAN
 from momos_compress.networks.fidelity import Fidelity
 from momos_compress.networks.load import load_model, model_of
 from momos_compress.networks.meters import HELD_OUT, Meter, accuracy_meter
-from momos_compress.planning.plan import Plan, plan
-from momos_compress.settings import Settings
+from momos_compress.planning.plan import ALONE, Plan, plan
+from momos_compress.settings import NO_CALIBRATION, Settings
 from momos_compress.sources.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from momos_compress.data.draws import CalibrationData
 
 
 @dataclass(frozen=True)
@@ -31,16 +24,27 @@ class Bench:
         network: The network and its calibration inputs; None where motifs are fitted to weights alone.
         outputs: Compares outputs with the original's; None where no network was calibrated.
         accuracy: Measures accuracy; None without labels.
+        instead: The plan for weights alone, where no inputs could be made up for the plan that was opened.
     """
 
     network: NetworkInputs | None
     outputs: Meter[Fidelity] | None
     accuracy: Meter[float] | None
+    instead: Plan | None = None
 
     @property
     def meter(self) -> Meter[float] | Meter[Fidelity] | None:
         """What points are lost of: accuracy where there are labels; None where only weights are compared."""
         return self.accuracy or self.outputs
+
+    def settled(self, settings: Settings) -> Settings:
+        """The settings that trials can have: those given, or for weights alone where nothing can be run."""
+        return settings if self.instead is None else replace(settings, method=None, calibrate=NO_CALIBRATION)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the inputs."""
+        return () if self.instead is None else tuple(w for w in self.instead.selection.warnings if ALONE in w)
 
 
 @dataclass(frozen=True)
@@ -73,29 +77,16 @@ def open_bench(checkpoint: Checkpoint, work: Plan, data: str | None, progress: P
             for outputs are then what trials are compared by.
         progress: Told how far each stage is.
     """
-    settings = work.settings
-    calibrated = settings.method == HESSIAN
-    if not calibrated and data is None:
-        return Bench(None, None, None)
-    model = model_of(checkpoint, device=settings.device)
-    network = outputs = accuracy = None
-    if calibrated:
-        network = NetworkInputs(model, _inputs(checkpoint, work, model, data, progress))
-        outputs = fidelity_meter(network, settings.device)
+    settled, network = open_network(checkpoint, work, held_out=HELD_OUT if data is None else None, progress=progress)
+    instead = settled if settled is not work else None
+    device = work.settings.device
+    outputs = accuracy = None
+    if network is not None:
+        outputs = fidelity_meter(network, device)
     if data is not None:
-        accuracy = accuracy_meter(model, data, device=settings.device, progress=progress)
-    return Bench(network, outputs, accuracy)
-
-
-def _inputs(
-    checkpoint: Checkpoint, work: Plan, model: torch.nn.Module, data: str | None, progress: Progress
-) -> "CalibrationData":
-    from momos_compress.calibration.apart import inputs_with_some_apart
-    from momos_compress.calibration.prepare import calibration_inputs
-
-    if data is not None:
-        return inputs_with_some_apart(checkpoint, work, model, tell=progress)
-    return calibration_inputs(checkpoint, work, model, tell=progress, held_out=HELD_OUT)
+        model = model_of(checkpoint, device=device) if network is None else network.model
+        accuracy = accuracy_meter(model, data, device=device, progress=progress)
+    return Bench(network, outputs, accuracy, instead)
 
 
 def try_settings(checkpoint: Checkpoint, settings: Settings, path: Path, bench: Bench, progress: Progress) -> Tried:

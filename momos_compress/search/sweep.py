@@ -106,7 +106,12 @@ def sweep(
         warnings: tuple[str, ...] = ()
         if left:
             bench = open_bench(checkpoint, work, data, progress)
-            warnings = (*work.selection.warnings, *(bench.network.data.warnings if bench.network else ()))
+            settings = bench.settled(settings)
+            warnings = (
+                *work.selection.warnings,
+                *bench.warnings,
+                *(bench.network.data.warnings if bench.network else ()),
+            )
             for number, point in enumerate(left, 1):
                 named = _numbered(f"{number}/{len(left)}", progress)
                 row = _row(checkpoint, settings, point, directory, bench, named)

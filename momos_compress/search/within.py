@@ -119,6 +119,9 @@ def compress_within(
     check_disjoint(data, work.settings.calibrate)
     with stages.stage("inputs"):
         bench = open_bench(checkpoint, work, data, progress)
+    if bench.instead is not None:
+        plans = {s: plan(checkpoint, bench.settled(dataclasses.replace(settings, s=s))) for s in block_sizes}
+        work = bench.instead
     most_bytes = budget.most_bytes(checkpoint.source_bytes)
     rated = work.settings.method == HESSIAN and work.settings.coding != "packed"
     space = SearchSpace(
@@ -138,7 +141,7 @@ def compress_within(
         )
     index = trials.index(chosen)
     trials[index] = _as_written(chosen, report, most_bytes)
-    warnings = (*report.warnings, *_cautions(budget, bench.meter, trials[index], most_bytes))
+    warnings = (*report.warnings, *bench.warnings, *_cautions(budget, bench.meter, trials[index], most_bytes))
     measured = bench.meter.what if bench.meter else None
     return BudgetReport(report, budget, tuple(trials), index, measured, warnings)
 

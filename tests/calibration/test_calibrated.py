@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model, open_checkpoint
-from momos_compress.calibration import prepare
+from momos_compress.calibration import made_images
 from momos_compress.calibration import start as start_module
 from momos_compress.sources.checkpoint import Checkpoint
 
@@ -104,15 +104,28 @@ def test_what_the_user_excluded_stays_as_it_is() -> None:
 def test_synthetic_images_are_the_default_of_a_trained_network_with_batch_norms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prepare, "SYNTHETIC_STEPS", 3)
+    monkeypatch.setattr(made_images, "STEPS", 3)
     checkpoint = network_checkpoint(depthwise())
     settings = {"samples": 4, "k": 2, "include": ("classifier.weight",)}
     report = run(checkpoint, **settings)
     assert report.method == "hessian"
-    assert report.calibration == "4 synthetic images from the statistics of batch norms"
+    assert report.calibration == "4 procedural images, trained to the statistics of batch norms"
     check_measured(checkpoint, report)
     untrained = dataclasses.replace(checkpoint, provenance={"pretrained": False})
     assert run(untrained, **settings).method == "faiss"
+
+
+def test_a_network_that_runs_on_nothing_that_can_be_made_up_is_fitted_to_its_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = depthwise()
+    monkeypatch.setattr(type(model), "forward", lambda self, x, other: x)
+    report = run(network_checkpoint(model), calibrate="synthetic", k=4, include=("classifier.weight",))
+    assert (report.method, report.calibration) == ("faiss", "none: the weights alone")
+    (warning,) = (w for w in report.warnings if "weights alone" in w)
+    assert warning.startswith("EfficientNet fails on a calibration batch")
+    assert "'other'" in warning
+    assert warning.endswith("motifs are fitted to the weights alone, which loses more")
 
 
 def test_a_weight_that_is_not_a_number_is_named_before_anything_runs() -> None:

@@ -1,0 +1,74 @@
+"""Images for a network that none were given for: procedural ones, trained further where it has batch norms."""
+
+from momos_compress.calibration.channels import batch_norms
+from momos_compress.calibration.synthetic import BatchNormMatch
+from momos_compress.calibration.wanted import STAGE, Wanted, affordable, made_data
+from momos_compress.data.draws import CalibrationData
+from momos_compress.data.preprocessing import image_form
+from momos_compress.data.procedural import natural_images
+
+IMAGES = 192
+"""Images that are made where no number is asked for and the time allows."""
+LEAST_IMAGES = 32
+"""Images that are made in any case."""
+STEPS = 24
+"""Steps that images are trained for where the time allows."""
+LEAST_STEPS = 8
+"""Below these, fewer images are trained instead, where no number is asked for."""
+TRAINED_TOGETHER = 64
+"""Images of a batch whose statistics are matched."""
+TRIAL_IMAGES = 4
+"""Images of the step that is timed."""
+
+
+def trained_images(wanted: Wanted) -> CalibrationData:
+    """Procedural images, trained to leave the statistics that batch norms keep.
+
+    Raises:
+        MomosError: The network fails on images.
+    """
+    form = image_form(wanted.model, wanted.source)
+    match = BatchNormMatch(wanted.model)
+    count = wanted.samples or IMAGES
+    trial = form.scaled(natural_images(min(TRIAL_IMAGES, count), form.shape, seed=wanted.seed)).to(wanted.device)
+    image_steps = len(trial) * affordable(wanted.seconds, lambda: match.train(trial, 1))
+    count, apart, steps = planned(image_steps, wanted.samples, wanted.held_out)
+    pixels = natural_images(count + apart, form.shape, seed=wanted.seed)
+    total = (count + apart) * max(1, steps)
+    for start in range(0, len(pixels), min(TRAINED_TOGETHER, count)):
+        part = slice(start, start + min(TRAINED_TOGETHER, count))
+        images = form.scaled(pixels[part]).to(wanted.device)
+        pixels[part] = match.train(images, steps, lambda done: wanted.tell(STAGE, done, total)).cpu()
+    kind = "procedural images, trained to the statistics of batch norms" if steps else "procedural images"
+    return made_data(pixels, apart, kind, form.batch)
+
+
+def procedural_images(wanted: Wanted) -> CalibrationData:
+    """Images with the statistics of natural ones, as the network takes them."""
+    form = image_form(wanted.model, wanted.source)
+    count = wanted.samples or IMAGES
+    apart = min(wanted.held_out, count // 2)
+    images = form.scaled(natural_images(count + apart, form.shape, seed=wanted.seed))
+    return made_data(images, apart, "procedural images", form.batch)
+
+
+def has_batch_norms(wanted: Wanted) -> bool:
+    """Whether images can be trained to statistics that the network keeps."""
+    return bool(batch_norms(wanted.model))
+
+
+def planned(image_steps: float, samples: int | None, held_out: int) -> tuple[int, int, int]:
+    """Images, further ones and steps that fit into a number of steps of one image.
+
+    Steps give way first, down to ``LEAST_STEPS``; then images; then steps again, down to none.
+    """
+
+    def apart(count: int) -> int:
+        return min(held_out, max(1, count // 2))
+
+    count = samples or IMAGES
+    if not samples:
+        share = (count + apart(count)) / count
+        count = int(max(min(LEAST_IMAGES, count), min(count, image_steps / (share * LEAST_STEPS))))
+    steps = min(STEPS, image_steps / (count + apart(count)))
+    return count, apart(count), int(steps)

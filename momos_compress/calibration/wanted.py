@@ -1,0 +1,82 @@
+"""What made-up inputs are made from, and the data they become."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from momos_compress.common.progress import Progress
+from momos_compress.data.batches import Inputs
+from momos_compress.data.draws import CalibrationData
+
+STAGE = "synthetic inputs"
+"""What progress calls the making of inputs."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What inputs are made up for.
+
+    Attributes:
+        model: The network, in eval mode on ``device``; it is left as it was.
+        source: What it was opened from, for what lies beside it.
+        samples: How many to make; None leaves the number to the kind of inputs, and to the time.
+        held_out: Further ones to keep apart, as far as there are enough.
+        seed: Decides every draw.
+        device: Where the network is.
+        seconds: Wall-clock time that the making may take, about; None sets no limit. Which inputs are made depends on
+            the machine's speed only where this limit is reached.
+        tell: Told how far it is.
+    """
+
+    model: nn.Module
+    source: str | None
+    samples: int | None
+    held_out: int
+    seed: int
+    device: str
+    seconds: float | None
+    tell: Progress
+
+    @property
+    def network(self) -> str:
+        """What the network is called in messages."""
+        return type(self.model).__name__
+
+
+def affordable(seconds: float | None, work: Callable[[], object]) -> float:
+    """How often a piece of work fits into a time, by timing it once after a first time that warms up.
+
+    Args:
+        seconds: The time; None for no limit.
+        work: The piece of work.
+    """
+    if seconds is None:
+        return float("inf")
+    work()
+    start = time.perf_counter()
+    work()
+    took = time.perf_counter() - start
+    return max(0.0, seconds - 2 * took) / max(took, 1e-6)
+
+
+def made_data(
+    made: torch.Tensor, apart: int, kind: str, batch: Callable[[torch.Tensor], Inputs] = lambda rows: rows
+) -> CalibrationData:
+    """Wrap inputs that were made.
+
+    Args:
+        made: (n, ...), one a row.
+        apart: How many of them, from the end, are held out.
+        kind: What they are, in the plural.
+        batch: From some rows what the network is called with.
+    """
+
+    def data(rows: torch.Tensor, words: str, further: CalibrationData | None = None) -> CalibrationData:
+        return CalibrationData(words, len(rows), (), lambda start, stop: batch(rows[start:stop]), further)
+
+    first = len(made) - apart
+    further = data(made[first:], f"{apart:,} further {kind}") if apart else None
+    return data(made[:first], f"{first:,} {kind}", further)
