@@ -41,7 +41,10 @@ def show_report(report: Report) -> None:
         rows.append(
             ("", f"{report.stored_as_half} of them stored as float16, {report.stored_in_bytes} in a byte a value")
         )
-    rows += [("calibration", report.calibration), ("device", _device(report))]
+    rows.append(("calibration", report.calibration))
+    if report.steps is not None:
+        rows.append(("", report.steps))
+    rows.append(("device", _device(report)))
     console.print(pairs(f"{report.source} -> {report.output}", rows))
     stages = Table(box=None, pad_edge=False)
     stages.add_column("stage")

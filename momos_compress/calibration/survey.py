@@ -8,7 +8,7 @@ from momos_compress.calibration.budget import BATCH, REPAIR_SAMPLES
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.repair import repairable
 from momos_compress.data.batches import to_device
-from momos_compress.networks.costs import samples_at_once
+from momos_compress.networks.costs import sample_values
 from momos_compress.networks.layers import LayerWeight, find_layers, own_names
 from momos_compress.planning.plan import Plan
 from momos_compress.planning.select import EXCLUDED
@@ -41,14 +41,14 @@ def survey(job: Job) -> Survey:
     """Run the network on two samples, and see."""
     layers = find_layers(job.model, job.work.selection.chosen)
     few = to_device(next(iter(job.data.batches(2))), job.device)
-    most = samples_at_once(job.model, few)
+    values = sample_values(job.model, few)
     beside = _changeable(job.model, job.work)
     fixed = frozenset(job.model.state_dict()) - beside
     return Survey(
         layers=tuple(layers),
-        batch=min(BATCH, most),
-        repair_samples=max(2, min(most, job.data.samples, REPAIR_SAMPLES)),
-        trained_at_once=samples_at_once(job.model, few, trained=True),
+        batch=min(BATCH, values.fastest),
+        repair_samples=max(2, min(values.most, job.data.samples, REPAIR_SAMPLES)),
+        trained_at_once=values.trained,
         beside=beside,
         fixed=fixed,
         centred=frozenset(repairable(job.model, layers, few, fixed=fixed)),

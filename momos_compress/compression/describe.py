@@ -7,8 +7,14 @@ from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
 
-def describe_run(checkpoint: Checkpoint, work: Plan) -> dict[str, Any]:
-    """Gather the recipe's descriptive entries (docs/format.md); data decode without them."""
+def describe_run(checkpoint: Checkpoint, work: Plan, *, steps: str | None = None) -> dict[str, Any]:
+    """Gather the recipe's descriptive entries (docs/format.md); data decode without them.
+
+    Args:
+        checkpoint: The weights.
+        work: How they were compressed.
+        steps: Samples, passes, rounds and epochs of a calibrated fit.
+    """
     settings = work.settings
     return {
         "capacity": settings.c,
@@ -16,6 +22,7 @@ def describe_run(checkpoint: Checkpoint, work: Plan) -> dict[str, Any]:
         "method": settings.method,
         "protocol": settings.protocol,
         "seed": settings.seed,
+        **({} if steps is None else {"steps": steps}),
         "zero_motif": settings.zero_motif,
         "source": checkpoint.provenance,
         "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,

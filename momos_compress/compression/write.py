@@ -60,7 +60,7 @@ def write(checkpoint: Checkpoint, work: Plan, fitted: FittedMosaic, path: Path, 
             replaced=fitted.replaced,
             spool_directory=path.parent,
         )
-        extra = describe_run(checkpoint, work)
+        extra = describe_run(checkpoint, work, steps=fitted.steps)
         recipe = recipe_of(fitted.mosaic, kept, aliases=checkpoint.tensors.aliases, extra=extra)
         # A file that needs any extension of the format is small with all of them.
         file_bytes = write_container(path, stored, recipe, bundled=bool(recipe.features))
