@@ -6,8 +6,8 @@ from rich.table import Table
 
 from momos_cli.render import console, mosaic_size, pairs
 from momos_compress.common.units import binary_size, duration
+from momos_compress.compression.expected import Expected
 from momos_compress.compression.report import Report
-from momos_compress.planning.estimate import CostEstimate
 from momos_compress.planning.plan import Plan
 from momos_compress.search.within import BudgetReport
 
@@ -81,17 +81,20 @@ def show_points(found: BudgetReport) -> None:
         console.print(f"drop: points of {found.measured}")
 
 
-def show_plan(work: Plan, estimate: CostEstimate) -> None:
+def show_plan(work: Plan, expected: Expected) -> None:
     """What a run would do, for --dry-run."""
+    estimate = expected.cost
     rows = [
         ("parameters", f"{work.parameters:,}; {len(work.selection.chosen)} tensors take part"),
         ("blocks", f"{work.blocks:,} of s = {work.settings.s}"),
         ("motifs", f"k = {work.k:,}, {work.settings.method} on {work.sampled_blocks:,} blocks"),
         ("file", f"about {binary_size(estimate.file_bytes)}, {estimate.bits_per_weight:.3f} bits per weight"),
         ("ratio", f"about {estimate.ratio:.2f}"),
-        ("time", f"about {duration(estimate.seconds)}, from a trial search on this machine"),
+        ("time", f"about {duration(estimate.seconds)}, from a trial on this machine"),
         ("memory", f"about {binary_size(estimate.peak_memory_bytes)}"),
     ]
+    if expected.steps is not None:
+        rows.append(("calibration", expected.steps))
     reasons = Counter(work.selection.left_out.values())
     rows += [("passed through", f"{count} {reason}") for reason, count in reasons.most_common()]
     console.print(pairs("dry run: nothing is written", rows))

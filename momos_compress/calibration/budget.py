@@ -24,8 +24,8 @@ GRADIENT_BATCH = 16
 """Samples of a batch whose gradients are taken: products of two samples cancel better in small batches."""
 REPAIR_SAMPLES = 1024
 """Samples from which means and variances are repaired, where as many fit into memory."""
-HELD_VALUES = 2**25
-"""Values of one network's vectors that are held for a batch while the other runs: 128 MiB."""
+HELD_VALUES = 2**24
+"""Values of one network's vectors that are held for a batch while the other runs: 64 MiB."""
 CORRECTION = 0.5
 """Fraction of the least-squares correction that targets take in a round.
 

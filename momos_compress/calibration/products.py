@@ -7,8 +7,8 @@ from momos_compress.calibration.store import MatrixStore
 
 CENTRED = 0.9
 """Share of the inputs' mean that is taken off where a repair makes good what it does: no repair is exact."""
-HELD_VALUES = 2**25
-"""Values of vectors that wait for their product, over all layers: 128 MiB."""
+HELD_VALUES = 2**24
+"""Values of vectors that wait for their product, over all layers: 64 MiB."""
 BAND = 256
 """Columns of a symmetric matrix that are computed together, on and above its diagonal."""
 

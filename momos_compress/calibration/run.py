@@ -86,12 +86,12 @@ def fit_calibrated(
         steps = decision.steps
     with stages.stage("calibrate"):
         statistics = Statistics(measure_inputs(job, facts, steps), measure_gradients(job, facts, steps))
-    compressed = copy.deepcopy(model)
     targets = targets_of(job, facts, statistics)
     with stages.stage("fit"):
         state = first_state(job, targets, statistics)
         _fit_first(job, state, steps.passes)
         excepted = _except(job, state) if work.settings.exceptions and not work.settings.include else {}
+    compressed = copy.deepcopy(model)  # only now: the fit before holds most beside the network
     for _ in range(steps.rounds):
         with stages.stage("compare"):
             rebuild(job, facts, state, compressed)

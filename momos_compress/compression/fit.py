@@ -91,7 +91,7 @@ def fit_checkpoint(
     if not method.reads_network:
         return fitted_to_weights(_fit_to_weights(checkpoint, work, spool_directory, stages, progress))
     if network is None:
-        network = _open_network(checkpoint, work, stages, progress)
+        network = open_network(checkpoint, work, stages, progress)
     found = method.load()(
         checkpoint, work, network.model, network.data, spool_directory=spool_directory, stages=stages, tell=progress
     )
@@ -106,7 +106,8 @@ def fit_checkpoint(
     )
 
 
-def _open_network(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Progress) -> NetworkInputs:
+def open_network(checkpoint: Checkpoint, work: Plan, stages: Stages, progress: Progress) -> NetworkInputs:
+    """The network of a checkpoint, and the inputs that its motifs are fitted to."""
     from momos_compress.calibration.prepare import calibration_inputs, check_weights
 
     with stages.stage("load network"):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from momos_compress.common.units import binary_size, duration
+from momos_compress import MomosError
+from momos_compress.common.units import binary_size, duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -31,5 +32,5 @@ def test_a_time_is_read_with_its_unit(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "m", "soon", "10 years", "1h30m", "10M"])
 def test_what_is_no_time_is_told(text: str) -> None:
-    with pytest.raises(MomosError, match="is no time; write it as 90s, 10m or 2h$"):
+    with pytest.raises(MomosError, match=r"is no time; write it as 90s, 10m or 2h$"):
         parse_duration(text)

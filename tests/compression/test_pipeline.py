@@ -14,7 +14,7 @@ from momos_compress.planning.choices import check_compression, choose
 from momos_compress.planning.estimate import estimate
 from momos_compress.planning.plan import plan
 
-MAY_BE_NONE = {"k", "codebook_dtype", "samples"}
+MAY_BE_NONE = {"k", "codebook_dtype", "samples", "time_limit", "steps"}
 """k: c is given; the dtype: it is measured; samples: as many as there are by default."""
 
 
