@@ -13,6 +13,7 @@ from momos_compress.errors import MomosError
 Protocol = Literal["default", "paper"]
 Passthrough = Literal["auto", "keep"]
 Device = Literal["auto", "cpu", "cuda"]
+Effort = Literal["quick", "default", "thorough"]
 CodebookDtype = Literal["float16", "bfloat16", "float32", "int8"]
 
 SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
@@ -43,6 +44,7 @@ class About:
         offered: Table whose names the setting takes, as "module:table": it lies in a room above this one, and others
             may add to it.
         note: What an error adds to the bounds.
+        unit: "seconds" of a number that the command line reads with a unit, as 10m.
     """
 
     help: str
@@ -53,6 +55,7 @@ class About:
     below: float | None = None
     offered: str = ""
     note: str = ""
+    unit: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,9 +116,10 @@ def setting(
     below: float | None = None,
     offered: str = "",
     note: str = "",
+    unit: str = "",
 ) -> Value:
     """A dataclass field that says what it means and which values it takes; the arguments are those of ``About``."""
-    return field(default=default, metadata={ABOUT: About(help, noun, least, above, most, below, offered, note)})
+    return field(default=default, metadata={ABOUT: About(help, noun, least, above, most, below, offered, note, unit)})
 
 
 def seed_setting(help: str) -> int:
@@ -250,4 +254,20 @@ class Settings:
         True,
         help="With calibration, store weights as they are whose errors would cost more than their bytes, unless "
         "`include` names what to take.",
+    )
+    effort: Effort = setting(
+        "default",
+        help="With calibration, time for the network and the fit where no `time_limit` is given: about 1 (quick), 4 or "
+        "20 minutes (thorough). Small networks take less, and the same for each.",
+    )
+    time_limit: float | None = setting(
+        None,
+        help="With calibration, seconds that the network and the fit may take, instead of `effort`.",
+        above=0,
+        unit="seconds",
+    )
+    steps: str | None = setting(
+        None,
+        help="With calibration, samples, passes, rounds and epochs that no time limit changes, as a report writes "
+        "them: moments=512,epochs=0.",
     )

@@ -100,17 +100,19 @@ def compress(
 
 def _estimate(weights: "Checkpoint", settings: Settings, *, json_: bool, quiet: bool) -> None:
     from momos_cli.compress_view import show_plan
-    from momos_compress.planning.estimate import estimate
+    from momos_cli.progress import StageProgress
+    from momos_compress.compression.expected import expect
     from momos_compress.planning.plan import plan
 
-    work = plan(weights, settings)
+    with StageProgress(quiet=quiet) as progress:
+        expected = expect(weights, plan(weights, settings), progress=progress)
+    work = expected.work
     warn((*weights.warnings, *work.selection.warnings))
-    expected = estimate(weights, work)
     if json_:
-        s = work.settings.s
-        print_json({"source": weights.source, "blocks": work.blocks, "k": work.k, "s": s, **vars(expected)})
+        found = {**vars(expected.cost), "steps": expected.steps}
+        print_json({"source": weights.source, "blocks": work.blocks, "k": work.k, "s": work.settings.s, **found})
     elif not quiet:
-        show_plan(work, expected)
+        show_plan(expected)
 
 
 def _compress(

@@ -7,9 +7,8 @@ from rich.table import Table
 from momos_cli.figures_view import DISTORTION, figure, shown_figures
 from momos_cli.render import console, mosaic_size, pairs
 from momos_compress.common.units import binary_size, duration
+from momos_compress.compression.expected import Expected
 from momos_compress.compression.report import Report
-from momos_compress.planning.estimate import CostEstimate
-from momos_compress.planning.plan import Plan
 from momos_compress.search.trial import Trial
 from momos_compress.search.within import BudgetReport
 
@@ -44,7 +43,10 @@ def show_report(report: Report) -> None:
         rows.append(
             ("", f"{report.stored_as_half} of them stored as float16, {report.stored_in_bytes} in a byte a value")
         )
-    rows += [("calibration", report.calibration), ("device", _device(report))]
+    rows.append(("calibration", report.calibration))
+    if report.steps is not None:
+        rows.append(("", report.steps))
+    rows.append(("device", _device(report)))
     console.print(pairs(f"{report.source} -> {report.output}", rows))
     stages = Table(box=None, pad_edge=False)
     stages.add_column("stage")
@@ -85,17 +87,20 @@ def show_points(found: BudgetReport) -> None:
         console.print(f"outputs compared on {compared.measured_on}")
 
 
-def show_plan(work: Plan, estimate: CostEstimate) -> None:
+def show_plan(expected: Expected) -> None:
     """What a run would do, for --dry-run."""
+    work, estimate = expected.work, expected.cost
     rows = [
         ("parameters", f"{work.parameters:,}; {len(work.selection.chosen)} tensors take part"),
         ("blocks", f"{work.blocks:,} of s = {work.settings.s}"),
         ("motifs", f"k = {work.k:,}, {work.settings.method} on {work.sampled_blocks:,} blocks"),
         ("file", f"about {binary_size(estimate.file_bytes)}, {estimate.bits_per_weight:.3f} bits per weight"),
         ("ratio", f"about {estimate.ratio:.2f}"),
-        ("time", f"about {duration(estimate.seconds)}, from a trial search on this machine"),
+        ("time", f"about {duration(estimate.seconds)}, from a trial on this machine"),
         ("memory", f"about {binary_size(estimate.peak_memory_bytes)}"),
     ]
+    if expected.steps is not None:
+        rows.append(("calibration", expected.steps))
     reasons = Counter(work.selection.left_out.values())
     rows += [("passed through", f"{count} {reason}") for reason, count in reasons.most_common()]
     console.print(pairs("dry run: nothing is written", rows))

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_orig
 from cyclopts import Parameter, Token
 
 from momos_cli.exits import with_options
+from momos_compress.common.units import parse_duration
+from momos_compress.errors import MomosError
 from momos_compress.settings import about, check_settings, kinds_of
 
 Record = TypeVar("Record")
@@ -111,6 +113,8 @@ def _annotation(of: "dataclasses.Field[Any]", hint: Any, chosen: Fields) -> Any:
         rules.append(Parameter(group=chosen.group))
     if int in kinds_of(hint):
         rules.append(Parameter(converter=whole))
+    if known.unit == "seconds":
+        rules.append(Parameter(converter=seconds))
     if of.default is False or of.default == ():
         rules.append(Parameter(negative=()))
     return Annotated[(hint, *rules)]
@@ -122,3 +126,11 @@ def whole(kind: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value.replace("_", ""))
     except ValueError:
         raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+def seconds(kind: Any, tokens: Sequence[Token]) -> float:
+    """A time as it is written: 90s, 10m, 2h."""
+    try:
+        return parse_duration(tokens[0].value)
+    except MomosError as error:
+        raise ValueError(str(error)) from None

@@ -1,128 +1,151 @@
-"""What a calibrated fit may spend: samples, passes over the mosaic, and rounds.
+"""What a calibrated fit may spend: a time limit shared out between the steps of a fit, by their pace on this machine.
 
-Costs are counted in multiplications of forward passes ("products") and in distances between blocks and motifs, so that
-large networks and large codebooks see fewer samples and get fewer passes and rounds.
+Each step has a list of numbers, the wanted ones first and each later entry about half as dear, so that a machine's ups
+and downs change nothing where time is not short.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from momos_compress.calibration.search import ALL_MOTIFS, CANDIDATES
+from momos_compress.calibration.trial import Pace
+from momos_compress.planning.choices import Choices
+from momos_compress.planning.steps import Steps
+
+EFFORT_SECONDS = {"quick": 60.0, "default": 240.0, "thorough": 1200.0}
+"""Time limit of each effort."""
+INPUT_SHARE = 0.1
+"""Share of the limit for making inputs, where they are made."""
+SHARES = {"moments": 0.2, "gradients": 0.15, "fit": 0.25, "rounds": 0.2, "tuning": 0.2}
+"""Shares of the rest; what a step does not need goes to the others."""
 
 BATCH = 64
 """Samples of a batch, where as many fit into memory."""
 GRADIENT_BATCH = 16
 """Samples of a batch whose gradients are taken: products of two samples cancel better in small batches."""
-GRADIENT_SAMPLES = 1024
-"""Samples that gradients are taken of, where they are affordable."""
-LEAST_GRADIENTS = 128
-"""Samples that gradients are taken of in any case: squared gradients are means over a row, so few samples do."""
-GRADIENT_PRODUCTS = 5 * 10**12
-"""Products that gradients may take, at three times a forward pass a sample."""
-PASSES = 14
-"""Passes over the mosaic before the first round, where they are affordable."""
-LEAST_PASSES = 4
-"""Passes before the first round in any case."""
-PAIRS = 194 * 10**9
-"""Block-motif distances that the passes before the first round may take."""
-PAIRS_A_BLOCK = 2000
-"""Fixed cost of one block in a pass, in block-motif distances."""
-ROUNDS = 4
-"""Rounds of comparing the two networks and fitting again, where they are affordable."""
-LEAST_ROUNDS = 1
-"""Rounds in any case."""
-PASSES_A_ROUND = 4
-"""Passes over the mosaic in a round, where they are affordable."""
-LEAST_A_ROUND = 2
-"""Passes in a round in any case."""
-ROUND_SAMPLES = 512
-"""Samples on which the two networks are compared in a round, where they are affordable."""
-ROUND_PRODUCTS = 2 * 10**12
-"""Products that the two forward passes of one round may take."""
-ROUNDS_PRODUCTS = 4 * 10**12
-"""Products that the forward passes of all rounds may take."""
-HELD_VALUES = 2**27
-"""Values of one network's vectors that are held for a batch while the other runs: 512 MiB."""
+REPAIR_SAMPLES = 1024
+"""Samples from which means and variances are repaired, where as many fit into memory."""
+HELD_VALUES = 2**24
+"""Values of one network's vectors that are held for a batch while the other runs: 64 MiB."""
 CORRECTION = 0.5
 """Fraction of the least-squares correction that targets take in a round.
 
 It is below 1 because all layers move at once, and earlier layers absorb part of the error.
 """
-REPAIR_SAMPLES = 1024
-"""Samples from which means and variances are repaired, where as many fit into memory."""
-TUNING_EPOCHS = 8
-"""Epochs of tuning what is stored beside the mosaic, where they are affordable."""
-TUNING_PASSES = 4
-"""Forward passes that one sample costs in an epoch of tuning, its backward pass included."""
-TUNING_PRODUCTS = 5 * 10**12
-"""Products that tuning may take."""
+
+GRADIENT_SAMPLES = 1024
+"""Samples that gradients are wanted of."""
+COMPARED_SAMPLES = 512
+"""Samples on which the two networks are wanted to be compared in a round."""
+LEAST_SAMPLES = 64
+"""Samples of moments, gradients and tuning in any case, where there are as many."""
+LEAST_COMPARED = 32
+"""Samples of a comparison in any case, where there are as many."""
+PASSES = (14, 10, 7, 5, 4)
+"""Passes over the mosaic before the first round."""
+ROUNDS = ((4, 4), (4, 2), (2, 2), (1, 2))
+"""Rounds, and passes over the mosaic in each."""
+EPOCHS = (8, 4, 2, 1)
+"""Epochs of tuning; none where one epoch takes too long."""
+
+MOMENTS_COST = 1.5
+"""Forward passes that one sample's second moments cost."""
+COMPARED_COST = 3.0
+"""Forward passes that one sample's comparison costs: both networks', and the sums."""
+FIRST_PASSES = 3
+"""Passes that the first mosaic and the last rounding cost."""
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How many samples each step of a fit sees.
+class Option:
+    """Numbers that a step may take.
 
     Attributes:
-        gradient_samples: For gradients.
-        round_samples: For the comparison of a round.
-        round_products: Products of one round's forward passes.
-        tuning_samples: For tuning.
-        tuning_epochs: Epochs over these; may be 0.
+        seconds: What they cost.
+        numbers: By name, as in ``Steps``.
     """
 
-    gradient_samples: int
-    round_samples: int
-    round_products: int
-    tuning_samples: int
-    tuning_epochs: int
+    seconds: float
+    numbers: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How often the mosaic is improved.
-
-    Attributes:
-        passes: Passes before the first round.
-        rounds: Rounds.
-        passes_a_round: Passes in each of them.
-    """
-
-    passes: int
-    rounds: int
-    passes_a_round: int
+def seconds_allowed(settings: Choices) -> float:
+    """The time limit that was asked for, or that of the effort."""
+    return settings.time_limit if settings.time_limit is not None else EFFORT_SECONDS[settings.effort]
 
 
-def affordable_samples(samples: int, products: int) -> Budget:
-    """The samples that each step of a fit can afford.
+def seconds_for_inputs(settings: Choices) -> float:
+    """The part of the time limit that making inputs may take."""
+    return INPUT_SHARE * seconds_allowed(settings)
+
+
+def options_of(samples: int, pace: Pace, repaired: int) -> dict[str, list[Option]]:
+    """What each step may do, dearest first.
 
     Args:
         samples: Samples there are.
-        products: Multiplications that one of them takes in a forward pass.
+        pace: Of this machine.
+        repaired: Samples from which means and variances are repaired in a round.
     """
+    forward, gradient = pace.forward, pace.gradient
+    compared = halves(min(samples, COMPARED_SAMPLES), LEAST_COMPARED)
+    rounds = [(count, again, compared[0]) for count, again in ROUNDS] + [(1, 2, n) for n in compared[1:]]
+    tuned = halves(samples, LEAST_SAMPLES)
+    tuning = [(epochs, samples) for epochs in EPOCHS] + [(1, n) for n in tuned[1:]]
+    return {
+        "moments": [Option(MOMENTS_COST * n * forward, {"moments": n}) for n in halves(samples, LEAST_SAMPLES)],
+        "gradients": [
+            Option(n * gradient, {"gradients": n}) for n in halves(min(samples, GRADIENT_SAMPLES), LEAST_SAMPLES)
+        ],
+        "fit": [Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in PASSES],
+        "rounds": [
+            Option(
+                count * ((COMPARED_COST * n + 2 * repaired) * forward + again * pace.fit_pass),
+                {"rounds": count, "again": again, "compared": n},
+            )
+            for count, again, n in rounds
+        ],
+        "tuning": [
+            # Both networks run in a step, and before and after all of them.
+            Option(n * (3 * forward + epochs * (forward + gradient)), {"epochs": epochs, "tuned": n})
+            for epochs, n in tuning
+        ]
+        + [Option(0.0, {"epochs": 0, "tuned": tuned[-1]})],
+    }
 
-    def affordable(limit: int, passes: int) -> int:
-        return max(1, min(samples, limit // max(1, passes * products)))
 
-    by_cost = GRADIENT_PRODUCTS // max(1, 3 * products)
-    for_round = min(ROUND_SAMPLES, affordable(ROUND_PRODUCTS, 2))
-    for_tuning = affordable(TUNING_PRODUCTS, TUNING_PASSES)
-    return Budget(
-        gradient_samples=min(GRADIENT_SAMPLES, samples, max(LEAST_GRADIENTS, by_cost)),
-        round_samples=for_round,
-        round_products=2 * products * for_round,
-        tuning_samples=for_tuning,
-        tuning_epochs=min(TUNING_EPOCHS, TUNING_PRODUCTS // max(1, TUNING_PASSES * products * for_tuning)),
-    )
+def halves(most: int, least: int) -> list[int]:
+    """``most``, and the powers of two below it down to ``least``."""
+    below = 1 << max(most - 1, 1).bit_length() - 1
+    powers = []
+    while below >= least:
+        if below < most:
+            powers.append(below)
+        below //= 2
+    return [most, *powers]
 
 
-def affordable_passes(blocks: int, k: int, budget: Budget) -> Schedule:
-    """The passes and rounds that a fit can afford.
+def share_out(limit: float, options: Mapping[str, list[Option]]) -> dict[str, Option]:
+    """The option of each step that its share of the limit allows: the last where none does.
 
-    Args:
-        blocks: Blocks of the mosaic.
-        k: Motifs.
-        budget: Samples of its steps.
+    Steps that need less than their share leave the rest to the others.
     """
-    pairs = blocks * (PAIRS_A_BLOCK + (k if k <= ALL_MOTIFS else 4 * CANDIDATES))
-    passes = max(LEAST_PASSES, min(PASSES, PAIRS // max(1, pairs)))
-    rounds = min(ROUNDS, ROUNDS_PRODUCTS // max(1, budget.round_products), passes * ROUNDS // PASSES)
-    return Schedule(passes, max(LEAST_ROUNDS, rounds), max(LEAST_A_ROUND, min(PASSES_A_ROUND, passes // 3)))
+    chosen: dict[str, Option] = {}
+    while True:
+        open_steps = [name for name in options if name not in chosen]
+        left = limit - sum(option.seconds for option in chosen.values())
+        whole = sum(SHARES[name] for name in open_steps)
+        content = {
+            name: options[name][0] for name in open_steps if options[name][0].seconds <= left * SHARES[name] / whole
+        }
+        if not content:
+            break
+        chosen |= content
+    for name in open_steps:
+        allowed = left * SHARES[name] / whole
+        chosen[name] = next((each for each in options[name] if each.seconds <= allowed), options[name][-1])
+    return chosen
+
+
+def steps_of(chosen: Mapping[str, Option]) -> Steps:
+    """The numbers of all steps."""
+    return Steps(**{name: number for option in chosen.values() for name, number in option.numbers.items()})

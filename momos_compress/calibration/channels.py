@@ -18,8 +18,8 @@ def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 def channel_moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and biased variance of each channel of (n, channels, ...): two of (channels,)."""
-    flat = inputs.transpose(0, 1).reshape(inputs.shape[1], -1)
-    return flat.mean(dim=1), flat.var(dim=1, unbiased=False)
+    variance, mean = torch.var_mean(inputs, dim=(0, *range(2, inputs.ndim)), correction=0)
+    return mean, variance
 
 
 def output_mean(module: nn.Module, out: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

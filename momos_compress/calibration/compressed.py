@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from momos_compress.calibration.budget import Budget
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.repair import repair
 from momos_compress.calibration.state import FitState
@@ -11,6 +10,7 @@ from momos_compress.calibration.survey import Survey
 from momos_compress.calibration.tuning import tune
 from momos_compress.data.batches import batch_length, to_device
 from momos_compress.networks.layers import own_names
+from momos_compress.planning.steps import Steps
 
 
 def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> set[str]:
@@ -40,18 +40,18 @@ def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> 
     return set(repair(job.model, compressed, facts.layers, batch, fixed=facts.fixed))
 
 
-def tune_beside(job: Job, facts: Survey, budget: Budget, compressed: nn.Module) -> set[str]:
+def tune_beside(job: Job, facts: Survey, steps: Steps, compressed: nn.Module) -> set[str]:
     """Train norms and biases of ``compressed`` in place; returns the names, in the network, of those that changed."""
     parameters = job.model.named_parameters()
     kept = [name for name, tensor in parameters if name in facts.beside and tensor.ndim < 2]
-    batches = list(job.data.batches(facts.batch, budget.tuning_samples))
-    count = sum(map(batch_length, batches)) * budget.tuning_epochs
+    batches = list(job.data.batches(facts.batch, steps.tuned))
+    count = sum(map(batch_length, batches)) * steps.epochs
     tuned = tune(
         job.model,
         compressed,
         kept,
         batches,
-        epochs=budget.tuning_epochs,
+        epochs=steps.epochs,
         seed=job.settings.seed,
         device=job.device,
         at_once=facts.trained_at_once,

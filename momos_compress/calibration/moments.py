@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from momos_compress.calibration.products import Products
 from momos_compress.calibration.sampling import Pass, Sampling, Watch
 from momos_compress.calibration.store import MatrixStore
 from momos_compress.errors import MomosError
 from momos_compress.networks.layers import LayerWeight
-
-CENTRED = 0.9
-"""Share of the inputs' mean that is taken off where a repair makes good what it does: no repair is exact."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,12 @@ class InputMoments:
         energies: Mean squared norms of each group's inputs (groups,) a sample; about zero, unlike the moments.
         silent: Weights whose layer never ran.
         samples: Samples seen.
-        products: Multiplications that one sample takes in these layers.
     """
 
     moments: MatrixStore
     energies: dict[str, torch.Tensor]
     silent: tuple[str, ...]
     samples: int
-    products: int
 
 
 @dataclass(frozen=True)
@@ -52,38 +48,6 @@ class InputShift:
     shifts: MatrixStore
 
 
-class _Products:
-    """Sums over places of left^T right, and of both sides' means where these are taken off."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        self._centred = sampling.centred
-        self._sums = MatrixStore(sampling.directory)
-        self._left: dict[str, torch.Tensor] = {}
-        self._right: dict[str, torch.Tensor] = {}
-        self._places: dict[str, int] = {}
-
-    def add(self, name: str, left: torch.Tensor, right: torch.Tensor, places: int) -> None:
-        """Add vectors (groups, m, columns) of each side, which stand for so many places."""
-        self._sums.add(name, left.transpose(1, 2) @ right * (places / right.shape[1]))
-        if name in self._centred:
-            self._left[name] = self._left.get(name, 0) + left.mean(dim=1) * places
-            self._right[name] = self._right.get(name, 0) + right.mean(dim=1) * places
-            self._places[name] = self._places.get(name, 0) + places
-
-    def traces(self, samples: int) -> dict[str, torch.Tensor]:
-        """Sums of each matrix's diagonal (groups,) a sample, about zero."""
-        return {name: self._sums[name].diagonal(dim1=1, dim2=2).sum(dim=1) / samples for name in self._sums.names()}
-
-    def finish(self, samples: int) -> MatrixStore:
-        """The matrices a sample, about the mean as far as ``CENTRED`` where they are centred."""
-        for name in self._sums.names():
-            if name in self._centred:
-                means = self._left[name][:, :, None] * self._right[name][:, None, :]
-                self._sums.add(name, -CENTRED * (means / max(self._places[name], 1)))
-            self._sums[name] = self._sums[name] / samples
-        return self._sums
-
-
 def collect_moments(model: nn.Module, layers: Sequence[LayerWeight], sampling: Sampling) -> InputMoments:
     """Second moments of what reaches each layer.
 
@@ -95,20 +59,17 @@ def collect_moments(model: nn.Module, layers: Sequence[LayerWeight], sampling: S
     Raises:
         MomosError: The network fails on the inputs, or what reaches a layer is not finite.
     """
-    run, sums = Pass(sampling), _Products(sampling)
+    run, sums = Pass(sampling), Products(sampling)
     generator = torch.Generator().manual_seed(sampling.seed)
     ran: set[str] = set()
-    products = 0
 
     def watch(layer: LayerWeight) -> Watch:
         def see(module: nn.Module, inputs: torch.Tensor) -> None:
-            nonlocal products
             ran.add(layer.parameter)
             if layer.kind == "embedding":
                 return
             vectors, places = run.vectors(layer, module, inputs, generator)
-            sums.add(layer.parameter, vectors, vectors, places)
-            products += places * vectors.shape[2] * (layer.layout.rows or 1)
+            sums.add(layer.parameter, vectors, None, places)
 
         return see
 
@@ -121,7 +82,7 @@ def collect_moments(model: nn.Module, layers: Sequence[LayerWeight], sampling: S
                 "use `calibrate='none'`"
             )
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
-    return InputMoments(moments, energies, silent, run.seen, products // max(run.seen, 1))
+    return InputMoments(moments, energies, silent, run.seen)
 
 
 def collect_shift(
@@ -138,7 +99,7 @@ def collect_shift(
     Raises:
         MomosError: A network fails on the inputs.
     """
-    run, moments, shifts = Pass(sampling), _Products(sampling), _Products(sampling)
+    run, moments, shifts = Pass(sampling), Products(sampling), Products(sampling)
     # Of the current batch, in the order of the runs, for a layer may run more than once.
     before: dict[str, deque[torch.Tensor]] = defaultdict(deque)
 
@@ -155,7 +116,7 @@ def collect_shift(
             there = before[layer.parameter].popleft() if before[layer.parameter] else None
             if there is None or there.shape != here.shape:  # such as an expert that was chosen for other tokens
                 return
-            moments.add(layer.parameter, here, here, places)
+            moments.add(layer.parameter, here, None, places)
             shifts.add(layer.parameter, there - here, here, places)
 
         return see

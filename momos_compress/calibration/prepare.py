@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from momos_compress.calibration.budget import seconds_for_inputs
 from momos_compress.calibration.input_kinds import make_inputs
 from momos_compress.calibration.wanted import Wanted
 from momos_compress.common.progress import Progress
@@ -11,9 +12,6 @@ from momos_compress.mosaic.blocks import check_finite
 from momos_compress.planning.plan import Plan
 from momos_compress.settings import SYNTHETIC
 from momos_compress.sources.checkpoint import Checkpoint
-
-MAKING_SECONDS = 30.0
-"""Time that the making of inputs may take where nothing else is said."""
 
 
 def check_weights(checkpoint: Checkpoint, work: Plan) -> None:
@@ -36,7 +34,6 @@ def calibration_inputs(
     *,
     tell: Progress,
     held_out: int = 0,
-    seconds: float | None = MAKING_SECONDS,
 ) -> CalibrationData:
     """The inputs that the settings ask for: the user's data, or made-up ones.
 
@@ -46,7 +43,6 @@ def calibration_inputs(
         model: The checkpoint's network, on the plan's device.
         tell: Told how far the making of inputs is.
         held_out: Further samples to keep apart, to measure on; of data at most a third of what there is.
-        seconds: Time that the making of inputs may take, about; None for no limit.
 
     Raises:
         NoInputsError: No inputs can be made up for this network.
@@ -54,9 +50,17 @@ def calibration_inputs(
     """
     settings, name = work.settings, str(work.settings.calibrate)
     if name == SYNTHETIC:
-        device = str(settings.device)
         return make_inputs(
-            Wanted(model, checkpoint.source, settings.samples, held_out, settings.seed, device, seconds, tell)
+            Wanted(
+                model,
+                checkpoint.source,
+                settings.samples,
+                held_out,
+                settings.seed,
+                settings.device,
+                seconds_for_inputs(settings),
+                tell,
+            )
         )
     if held_out:
         there = count_samples(name, model, source=checkpoint.source)

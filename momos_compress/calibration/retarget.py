@@ -3,16 +3,17 @@
 import torch
 from torch import nn
 
-from momos_compress.calibration.budget import CORRECTION, HELD_VALUES, Budget
+from momos_compress.calibration.budget import CORRECTION, HELD_VALUES
 from momos_compress.calibration.damping import damped
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import collect_shift
 from momos_compress.calibration.sampling import PAIRED_VECTORS, Sampling
 from momos_compress.calibration.state import FitState, normalised
 from momos_compress.calibration.survey import Survey
+from momos_compress.planning.steps import Steps
 
 
-def retarget(job: Job, facts: Survey, budget: Budget, state: FitState, compressed: nn.Module) -> None:
+def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module) -> None:
     """Aim each layer at what the original computes of its own inputs, out of the inputs that it has now.
 
     Targets move by ``CORRECTION`` of the way to the least-squares solution; moments become those of the new inputs.
@@ -20,11 +21,11 @@ def retarget(job: Job, facts: Survey, budget: Budget, state: FitState, compresse
     Args:
         job: The fit.
         facts: Of its network.
-        budget: How many samples are compared.
+        steps: How many samples are compared.
         state: Changed in place.
         compressed: The network as the state's mosaic decodes.
     """
-    samples, s = budget.round_samples, job.settings.s
+    samples, s = min(steps.compared, job.data.samples), job.settings.s
     widths = sum(layer.targets.shape[0] * layer.targets.shape[2] for layer in state.layers if layer.correlated)
     batch = max(1, min(facts.batch, HELD_VALUES * samples // (PAIRED_VECTORS * max(widths, 1))))
     mosaic = {layer.name for layer in state.layers}

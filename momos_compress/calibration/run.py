@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.alternation import first_pass, improve
-from momos_compress.calibration.budget import affordable_passes, affordable_samples
 from momos_compress.calibration.compressed import rebuild, replaced_tensors, tune_beside
+from momos_compress.calibration.decide import decide
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.objective import dearer_than, distortion
 from momos_compress.calibration.retarget import retarget
@@ -27,6 +28,7 @@ from momos_compress.fitting.rounding import EIGHT_BIT_LOSS
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
 from momos_compress.mosaic.mosaic import Mosaic, MosaicBuilder
 from momos_compress.planning.plan import Plan
+from momos_compress.planning.steps import Steps
 from momos_compress.sources.checkpoint import Checkpoint
 
 DOMINANT = "its error would cost more than its bytes"
@@ -41,12 +43,14 @@ class CalibratedMosaic:
         mosaic: The mosaic.
         replaced: Checkpoint name -> corrected value, of tensors that are stored beside it.
         excepted: Checkpoint name -> reason, of weights that are stored beside it after all.
+        steps: Samples, passes, rounds and epochs that it took.
         warnings: What the user should know.
     """
 
     mosaic: Mosaic
     replaced: dict[str, torch.Tensor]
     excepted: dict[str, str]
+    steps: Steps
     warnings: tuple[str, ...]
 
 
@@ -75,34 +79,36 @@ def fit_calibrated(
         MomosError: The network fails on the data, or gives values or gradients that are not finite.
     """
     job = Job(checkpoint, work, model, data, spool_directory, tell)
+    started = time.perf_counter()
     facts = survey(job)
+    with stages.stage("trial"):
+        decision = decide(job, facts)
+        steps = decision.steps
     with stages.stage("calibrate"):
-        inputs = measure_inputs(job, facts)
-        budget = affordable_samples(data.samples, inputs.products)
-        statistics = Statistics(inputs, measure_gradients(job, facts, budget))
-    compressed = copy.deepcopy(model)
+        statistics = Statistics(measure_inputs(job, facts, steps), measure_gradients(job, facts, steps))
     targets = targets_of(job, facts, statistics)
     with stages.stage("fit"):
         state = first_state(job, targets, statistics)
-        schedule = affordable_passes(state.blocks, len(state.codebook), budget)
-        _fit_first(job, state, schedule.passes)
+        _fit_first(job, state, steps.passes)
         excepted = _except(job, state) if work.settings.exceptions and not work.settings.include else {}
-    for _ in range(schedule.rounds):
+    compressed = copy.deepcopy(model)  # only now: the fit before holds most beside the network
+    for _ in range(steps.rounds):
         with stages.stage("compare"):
             rebuild(job, facts, state, compressed)
-            retarget(job, facts, budget, state, compressed)
+            retarget(job, facts, steps, state, compressed)
         with stages.stage("fit again"):
-            _improve(job, state, "fit again", schedule.passes_a_round)
+            _improve(job, state, "fit again", steps.again)
     with stages.stage("round motifs"):
         stored, step = _stored_codebook(job, state)
         state.codebook = decode_codebook(stored, step).to(job.device)
         improve(state, lambda done: tell("round motifs", done, state.blocks), codebook=False)
     with stages.stage("repair"):
         changed = rebuild(job, facts, state, compressed)
-        changed |= tune_beside(job, facts, budget, compressed)
+        changed |= tune_beside(job, facts, steps, compressed)
     mosaic = _mosaic(job, state, stored, step)
     replaced = replaced_tensors(job, compressed, changed)
-    return CalibratedMosaic(mosaic, replaced, excepted, _warnings(data, statistics, targets))
+    warnings = _warnings(data, statistics, targets, decision.warning(time.perf_counter() - started))
+    return CalibratedMosaic(mosaic, replaced, excepted, steps, warnings)
 
 
 def _fit_first(job: Job, state: FitState, passes: int) -> None:
@@ -157,7 +163,7 @@ def _mosaic(job: Job, state: FitState, stored: torch.Tensor, step: float | None)
     return builder.finish(stored, step, energy=energy, sampled_blocks=job.work.sampled_blocks)
 
 
-def _warnings(data: CalibrationData, statistics: Statistics, targets: Targets) -> tuple[str, ...]:
+def _warnings(data: CalibrationData, statistics: Statistics, targets: Targets, of_time: str | None) -> tuple[str, ...]:
     out, silent, damping = list(data.warnings), statistics.inputs.silent, targets.damping
     if silent:
         out.append(f"no calibration input reached {_some(silent)}: fitted without data")
@@ -166,7 +172,7 @@ def _warnings(data: CalibrationData, statistics: Statistics, targets: Targets) -
             f"the inputs of {_some(tuple(damping))} are linearly dependent: damped by up to "
             f"{max(damping.values()):g} times their mean square"
         )
-    return tuple(out)
+    return tuple(out if of_time is None else [*out, of_time])
 
 
 def _some(names: Sequence[str]) -> str:

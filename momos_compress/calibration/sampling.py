@@ -13,11 +13,17 @@ from momos_compress.data.batches import Inputs, attention_mask, batch_length, re
 from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight, columns
 
-VECTORS = 2**17
-"""Vectors that a layer's second moments are taken from, where its inputs give so many."""
-VECTOR_VALUES = 2**28
-"""Values of these vectors in all, so that long vectors are fewer."""
-VECTORS_PER_COLUMN = 16
+LEAST_VECTORS = 2**14
+"""Vectors that a layer's second moments are taken from in any case, where its inputs give so many."""
+VECTORS_PER_COLUMN = 64
+"""Vectors for each of their values up to ``VECTORS``: a rounding by their moments has 0.5 % more error than by those of
+all places, on the 3x3 convolutions of ResNet-20 with 512 images."""
+GROUPED_VECTORS = 2**11
+"""Vectors of each group of a layer with several groups, whose columns are few and whose vectors are many in all: 0.7 %
+more error on the depthwise layers of EfficientNet-Lite0 than by 16,384."""
+VECTORS = 2**16
+"""Vectors of a layer beyond which its columns alone count, at ``LEAST_PER_COLUMN``."""
+LEAST_PER_COLUMN = 16
 """Vectors for each of their values that are taken however long they are."""
 PAIRED_VECTORS = 2**15
 """Vectors of a layer where two networks are compared: one's are held, of all layers, for a batch."""
@@ -35,7 +41,7 @@ class Sampling:
         samples: How many samples the batches hold in all.
         device: Where the networks are.
         seed: Of the draw of vectors.
-        vectors: How many vectors a layer's matrices are taken from, about, where there are so many.
+        vectors: How many vectors a layer's matrices are taken from at most, about; long vectors are more.
         centred: Weights whose outputs' means are repaired, so that their moments are taken about the mean.
         directory: Where temporary files lie; None for the system's own place.
         progress: Told the samples done since the last call.
@@ -104,10 +110,16 @@ class Pass:
         weight = module.weight
         assert isinstance(weight, torch.Tensor)
         width = weight.numel() // (layer.layout.rows or 1)
-        wanted = max(min(self.sampling.vectors, VECTOR_VALUES // width), VECTORS_PER_COLUMN * width)
+        wanted = wanted_vectors(width, layer.groups, self.sampling.vectors)
         keep = -(-wanted // max(self.sampling.samples, 1))
         real = inputs if layer.kind == "convolution" else real_tokens(inputs, self.mask)
         return columns(module, real.float(), len(inputs), keep, generator)
+
+
+def wanted_vectors(width: int, groups: int, most: int = VECTORS) -> int:
+    """How many vectors of so many values each group's matrix is taken from; above ``most`` where they are long."""
+    least = LEAST_VECTORS if groups == 1 else GROUPED_VECTORS
+    return max(min(most, max(least, VECTORS_PER_COLUMN * width)), LEAST_PER_COLUMN * width)
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from momos_compress.calibration.budget import GRADIENT_BATCH, Budget
+from momos_compress.calibration.budget import GRADIENT_BATCH
 from momos_compress.calibration.gradients import collect_gradients
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import InputMoments, collect_moments
 from momos_compress.calibration.sampling import Sampling
 from momos_compress.calibration.survey import Survey
+from momos_compress.planning.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Statistics:
     gradients: dict[str, torch.Tensor]
 
 
-def measure_inputs(job: Job, facts: Survey) -> InputMoments:
-    """Second moments of all layers' inputs, over all samples."""
-    samples = job.data.samples
+def measure_inputs(job: Job, facts: Survey, steps: Steps) -> InputMoments:
+    """Second moments of all layers' inputs."""
+    samples = min(steps.moments, job.data.samples)
     sampling = Sampling(
-        job.data.batches(facts.batch),
+        job.data.batches(facts.batch, samples),
         samples,
         device=job.device,
         seed=job.settings.seed,
@@ -40,14 +41,14 @@ def measure_inputs(job: Job, facts: Survey) -> InputMoments:
     return collect_moments(job.model, facts.layers, sampling)
 
 
-def measure_gradients(job: Job, facts: Survey, budget: Budget) -> dict[str, torch.Tensor]:
-    """Squared gradients of all weights, over as many samples as are affordable."""
-    limit = budget.gradient_samples
+def measure_gradients(job: Job, facts: Survey, steps: Steps) -> dict[str, torch.Tensor]:
+    """Squared gradients of all weights."""
+    samples = min(steps.gradients, job.data.samples)
     return collect_gradients(
         job.model,
         facts.layers,
-        job.data.batches(min(GRADIENT_BATCH, facts.batch), limit),
+        job.data.batches(min(GRADIENT_BATCH, facts.batch, facts.trained_at_once), samples),
         device=job.device,
         seed=job.settings.seed,
-        progress=lambda done: job.tell("gradients", done, limit),
+        progress=lambda done: job.tell("gradients", done, samples),
     )

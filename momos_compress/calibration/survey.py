@@ -8,7 +8,7 @@ from momos_compress.calibration.budget import BATCH, REPAIR_SAMPLES
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.repair import repairable
 from momos_compress.data.batches import to_device
-from momos_compress.networks.costs import samples_at_once
+from momos_compress.networks.costs import SampleValues, sample_values
 from momos_compress.networks.layers import LayerWeight, find_layers, own_names
 from momos_compress.planning.plan import Plan
 from momos_compress.planning.select import EXCLUDED
@@ -23,6 +23,7 @@ class Survey:
         batch: Samples of a batch.
         repair_samples: Samples from which means and variances are repaired, all at once.
         trained_at_once: Samples that a backward pass may hold.
+        values: Values that its layers give for a sample.
         beside: Names, in the network, of tensors that are stored beside the mosaic and may change.
         fixed: Names of all its other tensors.
         centred: Weights whose outputs' means repair puts right.
@@ -32,6 +33,7 @@ class Survey:
     batch: int
     repair_samples: int
     trained_at_once: int
+    values: SampleValues
     beside: frozenset[str]
     fixed: frozenset[str]
     centred: frozenset[str]
@@ -41,14 +43,15 @@ def survey(job: Job) -> Survey:
     """Run the network on two samples, and see."""
     layers = find_layers(job.model, job.work.selection.chosen)
     few = to_device(next(iter(job.data.batches(2))), job.device)
-    most = samples_at_once(job.model, few)
+    values = sample_values(job.model, few)
     beside = _changeable(job.model, job.work)
     fixed = frozenset(job.model.state_dict()) - beside
     return Survey(
         layers=tuple(layers),
-        batch=min(BATCH, most),
-        repair_samples=max(2, min(most, job.data.samples, REPAIR_SAMPLES)),
-        trained_at_once=samples_at_once(job.model, few, trained=True),
+        batch=min(BATCH, values.fastest),
+        repair_samples=max(2, min(values.most, job.data.samples, REPAIR_SAMPLES)),
+        trained_at_once=values.trained,
+        values=values,
         beside=beside,
         fixed=fixed,
         centred=frozenset(repairable(job.model, layers, few, fixed=fixed)),

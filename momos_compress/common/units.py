@@ -1,4 +1,4 @@
-"""Sizes and times as text for people, and sizes read from what people write."""
+"""Sizes and times as text for people, and read from what people write."""
 
 from momos_compress.errors import MomosError
 
@@ -23,6 +23,23 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds) // 60
     return f"{minutes} min {round(seconds) % 60} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+_SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600}
+
+
+def parse_duration(text: str) -> float:
+    """Read a time: "90" and "90s" -> 90.0, "10m" -> 600.0, "1.5h" -> 5400.0.
+
+    Raises:
+        MomosError: The text is no time.
+    """
+    unit = next((unit for unit in _SECONDS if text.strip().endswith(unit)), "")
+    try:
+        seconds = float(text.strip().removesuffix(unit)) * _SECONDS.get(unit, 1)
+    except ValueError:
+        raise MomosError(f"{text!r} is no time; write it as 90s, 10m or 2h") from None
+    return seconds
 
 
 def parse_size(text: str) -> int:

@@ -8,12 +8,15 @@ from momos_compress.planning.plan import Plan
 from momos_compress.sources.checkpoint import Checkpoint
 
 
-def describe_run(checkpoint: Checkpoint, work: Plan, fidelity: Fidelity | None = None) -> dict[str, Any]:
+def describe_run(
+    checkpoint: Checkpoint, work: Plan, *, steps: str | None = None, fidelity: Fidelity | None = None
+) -> dict[str, Any]:
     """Gather the recipe's descriptive entries (docs/format.md); data decode without them.
 
     Args:
         checkpoint: What was compressed.
         work: How.
+        steps: Samples, passes, rounds and epochs of a calibrated fit.
         fidelity: How the outputs differ from the original's; None where that was not measured.
     """
     settings = work.settings
@@ -23,6 +26,7 @@ def describe_run(checkpoint: Checkpoint, work: Plan, fidelity: Fidelity | None =
         "method": settings.method,
         "protocol": settings.protocol,
         "seed": settings.seed,
+        **({} if steps is None else {"steps": steps}),
         "zero_motif": settings.zero_motif,
         "source": checkpoint.provenance,
         "architecture": checkpoint.architecture.to_json() if checkpoint.architecture else None,

@@ -52,6 +52,7 @@ class FittedMosaic:
         excepted: Name -> reason, for weights that the plan chose and the fit left out of the mosaic.
         calibration: What motifs were fitted to, in words.
         warnings: What the user should know of the fit.
+        steps: What a calibrated fit did with the network, as ``Settings.steps`` takes it; None of weights alone.
     """
 
     mosaic: Mosaic
@@ -59,6 +60,7 @@ class FittedMosaic:
     excepted: Mapping[str, str]
     calibration: str
     warnings: tuple[str, ...]
+    steps: str | None = None
 
 
 def fitted_to_weights(mosaic: Mosaic) -> FittedMosaic:
@@ -95,7 +97,15 @@ def fit_checkpoint(
     found = method.load()(
         checkpoint, work, network.model, network.data, spool_directory=spool_directory, stages=stages, tell=progress
     )
-    return FittedMosaic(found.mosaic, found.replaced, found.excepted, network.data.description, found.warnings)
+    return FittedMosaic(
+        found.mosaic,
+        found.replaced,
+        found.excepted,
+        network.data.description,
+        found.warnings,
+        # A method of someone else's need not say.
+        None if getattr(found, "steps", None) is None else str(found.steps),
+    )
 
 
 def open_network(

@@ -35,6 +35,7 @@ class Report:
         c: Capacity, motifs over blocks; None where k was asked for.
         method: How motifs were found.
         calibration: What motifs were fitted to, in words.
+        steps: Samples, passes, rounds and epochs of a calibrated fit, as ``Settings.steps`` takes them; else None.
         protocol: "default" or "paper".
         seed: Seed of every random draw.
         device: Where torch computed.
@@ -89,6 +90,7 @@ class Report:
     c: float | None
     method: str
     calibration: str
+    steps: str | None
     protocol: str
     seed: int
     device: str
@@ -156,6 +158,7 @@ def report_of(
         c=settings.c,
         method=settings.method,
         calibration=fitted.calibration,
+        steps=fitted.steps,
         protocol=settings.protocol,
         seed=settings.seed,
         device=settings.device,

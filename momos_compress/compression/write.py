@@ -80,7 +80,7 @@ def write(
         )
 
     def write_as(place: Path, fidelity: Fidelity | None) -> int:
-        extra = describe_run(checkpoint, work, fidelity)
+        extra = describe_run(checkpoint, work, steps=fitted.steps, fidelity=fidelity)
         recipe = recipe_of(fitted.mosaic, kept, aliases=checkpoint.tensors.aliases, extra=extra)
         # A file that needs any extension of the format is small with all of them.
         return write_container(place, stored, recipe, bundled=bool(recipe.features))

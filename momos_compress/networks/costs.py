@@ -1,6 +1,7 @@
 """What a forward pass takes: multiplications, and samples that fit into memory at once."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,18 +12,48 @@ from momos_compress.networks.forward import forward
 
 BATCH_VALUES = 2**25
 """Values of one layer's outputs that a forward pass may hold: 128 MiB."""
-TRAINED_VALUES = 2**28
-"""Values of all layers' outputs that a backward pass may hold: 1 GiB, or less where layers work in place."""
+CACHED_VALUES = 2**22
+"""Values of one layer's outputs up to which a forward pass on a processor is fastest: they stay in its caches."""
+TRAINED_VALUES = 2**26
+"""Values of all layers' outputs that a backward pass may hold: 256 MiB, or less where layers work in place."""
 
 
-def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) -> int:
-    """How many samples a pass may take together, at least 1.
+@dataclass(frozen=True)
+class SampleValues:
+    """Values that layers give for one sample.
+
+    Attributes:
+        largest: Of the layer that gives most.
+        every: Of all layers together, which a backward pass holds.
+        on_cpu: Whether the network runs on a processor.
+    """
+
+    largest: int
+    every: int
+    on_cpu: bool
+
+    @property
+    def most(self) -> int:
+        """Samples that a forward pass may take together, at least 1."""
+        return max(1, BATCH_VALUES // max(1, self.largest))
+
+    @property
+    def fastest(self) -> int:
+        """Samples of a batch that takes least time for each, at least 1."""
+        return max(1, CACHED_VALUES // max(1, self.largest)) if self.on_cpu else self.most
+
+    @property
+    def trained(self) -> int:
+        """Samples that a backward pass may take together, at least 1."""
+        return max(1, TRAINED_VALUES // max(1, self.every))
+
+
+def sample_values(model: nn.Module, inputs: Inputs) -> SampleValues:
+    """Count the values that a network's layers give for a sample.
 
     Args:
         model: The network, which is run once.
         inputs: A few samples, on its device.
-        trained: Whether a backward pass follows, for which every layer's outputs are held: all of them count against
-            ``TRAINED_VALUES`` instead of the largest against ``BATCH_VALUES``.
 
     Raises:
         MomosError: The network fails on the inputs.
@@ -39,8 +70,14 @@ def samples_at_once(model: nn.Module, inputs: Inputs, *, trained: bool = False) 
         for module in model.modules():
             stack.callback(module.register_forward_hook(see).remove)
         with torch.inference_mode():
-            length = len(forward(model, inputs))
-    return max(1, TRAINED_VALUES * length // max(1, every) if trained else BATCH_VALUES * length // largest)
+            out = forward(model, inputs)
+    length = len(out)
+    return SampleValues(-(-largest // length), -(-every // length), out.device.type == "cpu")
+
+
+def samples_at_once(model: nn.Module, inputs: Inputs) -> int:
+    """How many samples a forward pass takes together best; the arguments are those of ``sample_values``."""
+    return sample_values(model, inputs).fastest
 
 
 def products_of(model: nn.Module, inputs: Inputs) -> int:

@@ -53,22 +53,28 @@ def patches(
     if isinstance(module, nn.Conv1d):
         inputs = inputs[:, :, None]
     kernel, stride, dilation = (_pair(size, 1) for size in (module.kernel_size, module.stride, module.dilation))
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     reach = (dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1))
     around = _same_padding(inputs, stride, reach) if same else _own_padding(module, reach)
-    padded = functional.pad(inputs, around, mode=mode)
-    high, wide = ((size - far - 1) // step + 1 for size, far, step in zip(padded.shape[2:], reach, stride, strict=True))
+    if module.padding_mode != "zeros":
+        inputs, around = functional.pad(inputs, around, mode=module.padding_mode), (0, 0, 0, 0)
+    left, right, above, below = around
+    height, width = inputs.shape[2:]
+    high = (height + above + below - reach[0] - 1) // stride[0] + 1
+    wide = (width + left + right - reach[1] - 1) // stride[1] + 1
     at = torch.arange(high * wide)
     if len(at) > keep:
         at = torch.randperm(len(at), generator=generator)[:keep]
-    down_at, right_at = (at // wide * stride[0]).to(inputs.device), (at % wide * stride[1]).to(inputs.device)
-    taps = [
-        padded[:, :, down_at + i * dilation[0], right_at + j * dilation[1]]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
+    # Where each tap of each place lies: (places, taps). Only these values are read, whatever the inputs' size.
+    down = (at // wide * stride[0] - above)[:, None] + dilation[0] * torch.arange(kernel[0]).repeat_interleave(
+        kernel[1]
+    )
+    along = (at % wide * stride[1] - left)[:, None] + dilation[1] * torch.arange(kernel[1]).repeat(kernel[0])
+    outside = (down < 0) | (down >= height) | (along < 0) | (along >= width)
+    down, along = (each.clamp(0, size - 1).to(inputs.device) for each, size in ((down, height), (along, width)))
+    cut = inputs[:, :, down, along]
+    if bool(outside.any()):
+        cut = cut.masked_fill(outside.to(inputs.device), 0.0)
     # (n, channels, places, taps) -> (groups, n places, channels of the group, taps)
-    cut = torch.stack(taps, dim=-1)
     n, channels, places, size = cut.shape
     grouped = cut.reshape(n, module.groups, channels // module.groups, places, size)
     vectors = grouped.permute(1, 0, 3, 2, 4).reshape(module.groups, n * places, -1)

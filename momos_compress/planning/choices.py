@@ -8,11 +8,13 @@ from momos_compress.common.device import resolve_device
 from momos_compress.errors import MomosError
 from momos_compress.fitting.methods import HESSIAN, default_method, get_method
 from momos_compress.mosaic.blocks import check_motif_count
+from momos_compress.planning.steps import read_steps
 from momos_compress.settings import (
     DEFAULT_C,
     NO_CALIBRATION,
     SYNTHETIC,
     CodebookDtype,
+    Effort,
     Passthrough,
     Protocol,
     Settings,
@@ -50,6 +52,9 @@ class Choices:
         samples: Calibration samples asked for; None: as many as the kind of data has by default.
         rate_weight: What a bit of the file counts beside output error.
         exceptions: Whether weights whose errors would cost more than their bytes may be stored as they are.
+        effort: How long a calibrated fit may take where ``time_limit`` is None.
+        time_limit: Seconds that it may take.
+        steps: Numbers of its steps that no time limit changes, as ``read_steps`` takes them.
     """
 
     c: float | None
@@ -70,6 +75,9 @@ class Choices:
     samples: int | None
     rate_weight: float
     exceptions: bool
+    effort: Effort
+    time_limit: float | None
+    steps: str | None
 
     def as_settings(self) -> Settings:
         """Settings that ask for exactly these choices."""
@@ -89,6 +97,7 @@ def check_compression(settings: Settings) -> None:
         raise MomosError(f"`protocol='paper'` draws its motifs at random; drop `method={settings.method!r}`")
     _method_of(settings)
     get_coding(_coding(settings))
+    read_steps(settings.steps)
     if settings.k is not None:
         check_motif_count(settings.k)
     resolve_device(settings.device)
@@ -121,6 +130,9 @@ def choose(checkpoint: Checkpoint, settings: Settings) -> Choices:
         samples=settings.samples,
         rate_weight=settings.rate_weight,
         exceptions=settings.exceptions,
+        effort=settings.effort,
+        time_limit=settings.time_limit,
+        steps=settings.steps,
     )
 
 

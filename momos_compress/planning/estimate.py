@@ -18,8 +18,6 @@ HEADER_BYTES = 1000
 """Bytes of a file's header without its tensors."""
 HEADER_BYTES_PER_TENSOR = {"paper": 150, "default": 12}
 """Bytes of the header for one tensor; by default they lie in a bundle, whose table is deflated."""
-CALIBRATED_PASSES = 24
-"""Searches of all blocks in a calibrated fit."""
 TYPICAL_ITERATIONS = 5
 """Iterations of k-means from ``seed_motifs``, which ended after 3 to 7 on every checkpoint measured."""
 TRIAL_BLOCKS = 4096
@@ -36,7 +34,7 @@ class CostEstimate:
         file_bytes: Size of the file.
         ratio: Bytes of the source over those of the file.
         bits_per_weight: Bits of the file over all weights.
-        seconds: Time for fitting and assigning; running the network, where motifs are calibrated, comes on top.
+        seconds: Time for fitting and assigning; what calibration takes is in ``calibration.forecast``.
         peak_memory_bytes: Most resident memory.
     """
 
@@ -66,8 +64,6 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> CostEstimate:
     indices = packed_bytes(work.blocks, index_bits(work.k))
     file_bytes = work.k * s * motif_dtype.itemsize + indices + bytes_beside(checkpoint, work)
     searches = work.blocks + (0 if METHODS[settings.method].draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
-    if METHODS[settings.method].reads_network:
-        searches += work.blocks * CALIBRATED_PASSES
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     seconds = _seconds_per_block(work) * searches
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28

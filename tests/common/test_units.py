@@ -2,7 +2,8 @@
 
 import pytest
 
-from momos_compress.common.units import binary_size, duration
+from momos_compress import MomosError
+from momos_compress.common.units import binary_size, duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,17 @@ def test_binary_sizes(count: int, text: str) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90.0), ("90s", 90.0), ("10m", 600.0), ("10min", 600.0), (" 1.5 h ", 5400.0), ("1e3", 1000.0), ("-1", -1.0)],
+)
+def test_a_time_is_read_with_its_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "soon", "10 years", "1h30m", "10M"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(MomosError, match=r"is no time; write it as 90s, 10m or 2h$"):
+        parse_duration(text)

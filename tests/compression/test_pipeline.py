@@ -14,8 +14,9 @@ from momos_compress.planning.choices import check_compression, choose
 from momos_compress.planning.estimate import estimate
 from momos_compress.planning.plan import plan
 
-MAY_BE_NONE = {"k", "codebook_dtype", "samples"}
-"""k: c is given; the dtype: it is measured; samples: as many as there are by default."""
+MAY_BE_NONE = {"k", "codebook_dtype", "samples", "time_limit", "steps"}
+"""k: c is given; the dtype: it is measured; samples: as many as there are by default; time_limit
+and steps: the effort decides."""
 
 
 def test_progress_adds_up_to_each_total(tmp_path: Path) -> None:

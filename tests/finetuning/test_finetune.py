@@ -144,7 +144,7 @@ def test_images_without_labels_teach_as_well(command: Command, work: Path) -> No
 def test_motifs_are_fitted_to_images_that_are_trained_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from momos_compress.calibration import budget
 
-    monkeypatch.setattr(budget, "PASSES", 4)
+    monkeypatch.setattr(budget, "PASSES", (4,))
     report = command("digits", "--c", "0.02", "-o", "run")
     start = MomosFile("run/start.momos.safetensors")
     assert start.recipe.extra["method"] == "hessian"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from momos_compress.networks import costs
-from momos_compress.networks.costs import products_of, samples_at_once
+from momos_compress.networks.costs import SampleValues, products_of, sample_values, samples_at_once
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -17,18 +17,23 @@ def network() -> nn.Sequential:
     ).eval()  # fmt: skip
 
 
-def test_how_many_samples_fit_goes_by_the_largest_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "BATCH_VALUES", 10 * 8 * 6 * 6)
+def test_what_layers_give_for_a_sample_is_counted() -> None:
     model = network()
-    assert samples_at_once(model, torch.randn(2, 3, 8, 8)) == 10
-    monkeypatch.setattr(costs, "BATCH_VALUES", 1)
-    assert samples_at_once(model, torch.randn(2, 3, 8, 8)) == 1
-    # A backward pass wants what every layer gave, not the largest alone.
     outputs = [out.numel() for out in layer_outputs(model, torch.randn(1, 3, 8, 8))]
     assert len(outputs) == len(model)
-    monkeypatch.setattr(costs, "TRAINED_VALUES", 5 * sum(outputs))
-    assert samples_at_once(model, torch.randn(2, 3, 8, 8), trained=True) == 5
-    assert samples_at_once(nn.Sequential(model), torch.randn(2, 3, 8, 8), trained=True) == 5
+    assert sample_values(model, torch.randn(2, 3, 8, 8)) == SampleValues(8 * 6 * 6, sum(outputs), on_cpu=True)
+    assert sample_values(nn.Sequential(model), torch.randn(2, 3, 8, 8)).every == sum(outputs)
+
+
+def test_how_many_samples_a_pass_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BATCH_VALUES", "CACHED_VALUES", "TRAINED_VALUES"):
+        monkeypatch.setattr(costs, name, {"B": 90, "C": 50, "T": 200}[name[0]])
+    values = SampleValues(largest=10, every=60, on_cpu=True)
+    assert (values.most, values.fastest, values.trained) == (9, 5, 3)
+    assert SampleValues(largest=10, every=60, on_cpu=False).fastest == 9
+    huge = SampleValues(largest=1000, every=1000, on_cpu=True)
+    assert (huge.most, huge.fastest, huge.trained) == (1, 1, 1)
+    assert samples_at_once(network(), torch.randn(2, 3, 8, 8)) == 1
 
 
 def layer_outputs(model: nn.Sequential, x: torch.Tensor) -> list[torch.Tensor]:

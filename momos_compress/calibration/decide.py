@@ -1,0 +1,91 @@
+"""Decides how many samples, passes, rounds and epochs a fit takes, from its time limit and a trial on this machine."""
+
+from dataclasses import dataclass
+
+from momos_compress.calibration.budget import (
+    GRADIENT_BATCH,
+    options_of,
+    seconds_allowed,
+    seconds_for_inputs,
+    share_out,
+    steps_of,
+)
+from momos_compress.calibration.job import Job
+from momos_compress.calibration.survey import Survey
+from momos_compress.calibration.trial import Pace, network_seconds, pass_seconds
+from momos_compress.common.units import duration
+from momos_compress.planning.steps import Steps
+from momos_compress.settings import SYNTHETIC
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a fit will do.
+
+    Attributes:
+        steps: Its numbers.
+        limit: Seconds that it may take.
+        seconds: What they are expected to take; numbers that were fixed by the user are not in it.
+        least: Whether no step could do less.
+    """
+
+    steps: Steps
+    limit: float
+    seconds: float
+    least: bool
+
+    def warning(self, taken: float) -> str | None:
+        """What to say of a limit that was too short, from the seconds that the fit has taken."""
+        if not self.least or taken <= self.limit:
+            return None
+        return (
+            f"`time_limit` {duration(self.limit)} is shorter than the least that this network takes: it had "
+            f"{self.steps.moments:,} samples and {self.steps.passes} passes, and took {duration(taken)}"
+        )
+
+
+def decide(job: Job, facts: Survey) -> Decision:
+    """Try the network and the search on this machine, and share out the time limit.
+
+    Raises:
+        MomosError: The network fails on a batch, or its gradients are not finite.
+    """
+    job.tell("trial", 0, 0)
+    return decided(job, facts, pace_of(job, facts))
+
+
+def decided(job: Job, facts: Survey, pace: Pace) -> Decision:
+    """Share out the time limit at a known pace."""
+    settings, limit = job.settings, seconds_allowed(job.settings)
+    if settings.calibrate == SYNTHETIC:
+        limit -= seconds_for_inputs(settings)
+    options = options_of(job.data.samples, pace, facts.repair_samples)
+    chosen = share_out(limit, options)
+    return Decision(
+        steps_of(chosen).fixed(settings.steps),
+        limit,
+        sum(option.seconds for option in chosen.values()),
+        all(option == options[name][-1] for name, option in chosen.items()),
+    )
+
+
+def pace_of(job: Job, facts: Survey) -> Pace:
+    """Seconds of a sample's forward pass and gradients, and of a pass over the mosaic."""
+    forward, gradient = network_seconds(
+        job.model,
+        facts.layers,
+        job.data.read(0, min(facts.batch, job.data.samples)),
+        job.data.read(0, min(GRADIENT_BATCH, facts.batch, facts.trained_at_once, job.data.samples)),
+        device=job.device,
+    )
+    values = {info.name: info.values for info in job.work.selection.chosen}
+    shapes = []
+    for layer in facts.layers:
+        rows = layer.layout.rows or 1
+        shapes.append((layer.groups, rows // layer.groups, values[layer.parameter] // rows))
+    settings = job.settings
+    return Pace(
+        forward,
+        gradient,
+        pass_seconds(shapes, k=job.work.k, s=settings.s, device=job.device, seed=settings.seed),
+    )
