@@ -193,7 +193,7 @@ def decode(path: Path) -> dict[str, np.ndarray]:
                 grids[name] = entry["rows"], -(-row_values // s)
         classes = classes_of(tensors["momos.classes"].tobytes(), own_counts, grids)
         models = class_models(own_counts, tensors["momos.classes"].tobytes())[0]
-    out, scales_read = {}, 0
+    out, scales_read, columns_read = {}, 0, 0
     for name, entry in recipe["tensors"].items():
         shape = entry["shape"]
         values = int(np.prod(shape, dtype=np.int64))
@@ -215,6 +215,10 @@ def decode(path: Path) -> dict[str, np.ndarray]:
                 matrix[row] *= scale(int(tensors["momos.scales"][scales_read]))
                 scales_read += 1
         matrix = matrix[:, : values // rows]
+        if entry.get("columns"):
+            for column in range(values // rows):
+                matrix[:, column] *= scale(int(tensors["momos.columns"][columns_read]))
+                columns_read += 1
         out[name] = (matrix.T if entry.get("transposed") else matrix).reshape(shape)
     return out
 

@@ -14,7 +14,7 @@ from momos_compress.coding.protocol import Encoded, Part, Stream
 from momos_compress.coding.registry import get_coding
 from momos_compress.container import affine8
 from momos_compress.container.passthrough import stored_dtype
-from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of, parts_of
+from momos_compress.container.recipe import CODEBOOK, COLUMNS, SCALES, Recipe, part_of, parts_of
 from momos_compress.mosaic.blocks import CHUNK_VALUES
 from momos_compress.mosaic.mosaic import Mosaic, spool_out
 from momos_compress.mosaic.records import CompressedTensor
@@ -73,6 +73,8 @@ def stored_tensors(
     stored = [_in_memory(CODEBOOK, mosaic.codebook)]
     if mosaic.scales is not None:
         stored.append(_in_memory(SCALES, mosaic.scales))
+    if mosaic.columns is not None:
+        stored.append(_in_memory(COLUMNS, mosaic.columns))
     least, most = get_coding(coding).motifs
     encoded = get_coding(coding if least <= mosaic.k <= most else "packed").encode(MosaicIndices(mosaic))
     stored += [_of_bytes(name, data) for name, data in encoded.tables.items()]

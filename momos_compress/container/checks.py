@@ -2,7 +2,7 @@
 
 from momos_compress.coding.registry import get_coding
 from momos_compress.container import affine8
-from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of
+from momos_compress.container.recipe import CODEBOOK, COLUMNS, SCALES, Recipe, part_of
 from momos_compress.container.stored import Stored
 from momos_compress.errors import FormatError
 from momos_compress.mosaic.codebook import CODEBOOK_DTYPES
@@ -18,6 +18,8 @@ def check_stored(recipe: Recipe, stored: Stored) -> None:
     _check_codebook(recipe, stored)
     if SCALES in recipe.reserved:
         stored.check_bytes(SCALES, recipe.scales)
+    if COLUMNS in recipe.reserved:
+        stored.check_bytes(COLUMNS, recipe.columns)
     coding = get_coding(recipe.coding)
     coding.check_tables(recipe.k, recipe.parts, {name: stored.check_bytes(name) for name in coding.tables})
     for tensor in recipe.tensors.values():

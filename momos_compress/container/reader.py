@@ -10,11 +10,11 @@ from momos_compress.coding.protocol import Decoder
 from momos_compress.coding.registry import get_coding
 from momos_compress.container import affine8
 from momos_compress.container.contents import read_contents
-from momos_compress.container.recipe import CODEBOOK, FORMAT_NAME, SCALES, part_of
+from momos_compress.container.recipe import CODEBOOK, COLUMNS, FORMAT_NAME, SCALES, part_of
 from momos_compress.errors import FormatError, one_line
 from momos_compress.mosaic.codebook import decode_codebook
 from momos_compress.mosaic.records import CompressedTensor
-from momos_compress.mosaic.scales import scale_values
+from momos_compress.mosaic.scales import apply_scales
 from momos_compress.tensors.safetensors_reader import Entry, SafetensorsFile
 from momos_compress.tensors.safetensors_writer import tensor_data
 
@@ -129,6 +129,21 @@ class MomosFile:
         """
         return self._scales[name] if self.recipe.tensors[name].scaled else torch.empty(0, dtype=torch.uint8)
 
+    def column_codes(self, name: str) -> torch.Tensor:
+        """The stored scales of a compressed parameter's columns, of the same code as those of its rows.
+
+        Args:
+            name: A compressed parameter, one of ``recipe.tensors``.
+
+        Returns:
+            (columns,) uint8; (0,) where the parameter's columns have no scales.
+
+        Raises:
+            KeyError: No compressed parameter has this name.
+            FormatError: The data are damaged.
+        """
+        return self._columns[name] if self.recipe.tensors[name].column_scaled else torch.empty(0, dtype=torch.uint8)
+
     @cached_property
     def codebook(self) -> torch.Tensor:
         """The motifs, (k, s) float32, most used first.
@@ -151,16 +166,22 @@ class MomosFile:
     @cached_property
     def _scales(self) -> dict[str, torch.Tensor]:
         """Name of each scaled parameter -> codes of its rows' scales, (rows,) uint8."""
-        scaled = [tensor for tensor in self.recipe.tensors.values() if tensor.scaled]
-        parts = torch.split(self._stored.read(SCALES), [tensor.scales for tensor in scaled])
-        return {tensor.name: part for tensor, part in zip(scaled, parts, strict=True)}
+        return self._split(SCALES, {name: tensor.scales for name, tensor in self.recipe.tensors.items()})
+
+    @cached_property
+    def _columns(self) -> dict[str, torch.Tensor]:
+        """Name of each parameter with scaled columns -> codes of their scales, (columns,) uint8."""
+        return self._split(COLUMNS, {name: tensor.columns for name, tensor in self.recipe.tensors.items()})
+
+    def _split(self, stored: str, counts: Mapping[str, int]) -> dict[str, torch.Tensor]:
+        """Each parameter's part, by name, of the codes of all that are stored under one name."""
+        parts = torch.split(self._stored.read(stored), list(counts.values()))
+        return dict(zip(counts, parts, strict=True))
 
     def _decode(self, tensor: CompressedTensor, device: torch.device) -> torch.Tensor:
         motifs = self.codebook.to(device)
         blocks = motifs[self.indices(tensor.name, device=device).long()]
-        if tensor.scaled:
-            rows = scale_values(self.scale_codes(tensor.name).to(device))
-            blocks.view(len(rows), -1).mul_(rows[:, None])
+        apply_scales(blocks, self.scale_codes(tensor.name).to(device), self.column_codes(tensor.name).to(device))
         return tensor.layout.join(blocks, tensor.shape).to(tensor.dtype).contiguous()
 
 

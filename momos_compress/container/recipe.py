@@ -23,9 +23,10 @@ FORMAT_NAME = "momos"
 FORMAT_VERSION = 1
 CODEBOOK = "momos.codebook"
 SCALES = "momos.scales"
+COLUMNS = "momos.columns"
 BUNDLE = "momos.bundle"
 RECIPE = "momos.recipe"
-FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes")
+FEATURES = ("layout", "scales", "codebook8", "ans", "bundle", "affine8", "classes", "columns")
 """Extensions of version 1, in the order in which files list them; those of other codings come after."""
 EVERY = "*"
 """In place of a list of names: all tensors stored in that way and not named elsewhere."""
@@ -58,6 +59,8 @@ def entry_of(tensor: CompressedTensor, *, short: bool = False) -> dict[str, Any]
         entry["transposed"] = True
     if tensor.scaled:
         entry["scaled"] = True
+    if tensor.column_scaled:
+        entry["columns"] = True
     return entry
 
 
@@ -117,8 +120,13 @@ class Recipe:
 
     @property
     def scales(self) -> int:
-        """Number of scales of all parameters together."""
+        """Number of scales of rows of all parameters together."""
         return sum(tensor.scales for tensor in self.tensors.values())
+
+    @property
+    def columns(self) -> int:
+        """Number of scales of columns of all parameters together."""
+        return sum(tensor.columns for tensor in self.tensors.values())
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -126,6 +134,7 @@ class Recipe:
         used = {
             "layout": any(tensor.layout != FLAT for tensor in self.tensors.values()),
             "scales": any(tensor.scaled for tensor in self.tensors.values()),
+            "columns": any(tensor.column_scaled for tensor in self.tensors.values()),
             "codebook8": self.codebook_step is not None,
             "bundle": self.bundle is not None,
             "affine8": bool(self.affine8),
@@ -136,7 +145,7 @@ class Recipe:
     @cached_property
     def reserved(self) -> frozenset[str]:
         """Names of the format's own stored tensors in this file."""
-        names = {"scales": {SCALES}, "bundle": {BUNDLE, RECIPE}}
+        names = {"scales": {SCALES}, "columns": {COLUMNS}, "bundle": {BUNDLE, RECIPE}}
         own = {CODEBOOK, *get_coding(self.coding).tables}
         return frozenset(own.union(*(names.get(feature, set()) for feature in self.features)))
 

@@ -13,6 +13,7 @@ from momos_compress.container.bundle import bundle_from_json
 from momos_compress.container.recipe import (
     BUNDLE,
     CODEBOOK,
+    COLUMNS,
     EVERY,
     MAX_RECIPE_BYTES,
     RECIPE,
@@ -114,6 +115,8 @@ def _affine8(
         return {}
     bytes_ = [name for name, entry in stored if entry.dtype == "U8" and len(entry.shape) == 1]
     formats = {SCALES, BUNDLE, RECIPE, *tables}
+    if any(tensor.column_scaled for tensor in tensors.values()):
+        formats.add(COLUMNS)
     own = (name for name in bytes_ if name not in tensors and name not in formats)
     return _cast(mapping(record, "affine8"), own)
 
@@ -171,12 +174,15 @@ def _compressed_tensor(name: str, entry: Any, start: int, s: int, features: froz
         number(entry, "distortion"),
         layout,
         flag(entry, "scaled") if "scales" in features else False,
+        flag(entry, "columns") if "columns" in features else False,
     )
     sound = len(shape) <= 32 and tensor.values < 2**48 and layout.fits(tensor.shape)
     if not sound or span[0] != start or tensor.blocks != layout.count(tensor.values, s):
         raise FormatError(f"{name}: shape {shape} at s = {s}{_told(layout)} does not give the blocks {span}")
     if tensor.scaled and layout.rows is None:
         raise FormatError(f"{name}: scaled, and it has no rows")
+    if tensor.column_scaled and not tensor.scaled:
+        raise FormatError(f"{name}: its columns are scaled, and its rows are not")
     return tensor
 
 

@@ -47,7 +47,8 @@ def write_tuned(
         energy += float(original.square().sum())
         error = float((weight - original).square().sum())
         info = TensorInfo(name, tensor.shape, tensor.dtype)
-        builder.add(info, file.indices(name).numpy(), error, tensor.layout, codes.get(name))
+        columns = file.column_codes(name) if tensor.column_scaled else None
+        builder.add(info, file.indices(name).numpy(), error, tensor.layout, codes.get(name), columns)
     mosaic = builder.finish(stored, step, keep_unused=True, energy=energy, sampled_blocks=0)
     checkpoint = checkpoint_of(file)
     own = own_names(network.model, (info.name for info in checkpoint.tensors.infos if info.name not in recipe.tensors))

@@ -77,7 +77,8 @@ def parametrise(model: nn.Module, file: MomosFile) -> MosaicNetwork:
     model.momos_codebook = codebook  # a submodule, so that it is trained, moved and saved with the network
     codes: dict[str, nn.Parameter] = {}
     for name, tensor in recipe.tensors.items():
-        mosaic = MosaicWeight(codebook, file.indices(name), file.scale_codes(name), tensor.layout, tensor.shape)
+        codes_of = file.scale_codes(name), file.column_codes(name)
+        mosaic = MosaicWeight(codebook, file.indices(name), *codes_of, tensor.layout, tensor.shape)
         mosaic = mosaic.to(device)
         tied = [place for place, other in parameters.items() if other is parameters[own[name]]]
         codes[name] = _parametrise_places(model, tied, mosaic)

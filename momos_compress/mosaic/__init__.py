@@ -1,1 +1,1 @@
-"""Blocks, motifs, scales of rows, and the mosaic they form."""
+"""Blocks, motifs, scales of rows and columns, and the mosaic they form."""

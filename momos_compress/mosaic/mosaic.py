@@ -26,6 +26,7 @@ class Mosaic:
         usage: Number of blocks of each motif, (k,) int64.
         tensors: The compressed parameters in block order.
         scales: Codes of the rows of all scaled parameters in the order of ``tensors``, uint8; None without any.
+        columns: Codes of the columns of all parameters that have those, in the same order, uint8; None without any.
         energy: Sum of squares over all compressed parameters.
         sampled_blocks: Number of blocks that the motifs were fitted to.
     """
@@ -35,6 +36,7 @@ class Mosaic:
     usage: np.ndarray
     tensors: tuple[CompressedTensor, ...]
     scales: torch.Tensor | None
+    columns: torch.Tensor | None
     energy: float
     sampled_blocks: int
     _spool: IO[bytes]
@@ -111,6 +113,7 @@ class MosaicBuilder:
         self._spool = tempfile.TemporaryFile(dir=spool_directory)  # noqa: SIM115  the mosaic keeps it
         self._tensors: list[CompressedTensor] = []
         self._scales: list[torch.Tensor] = []
+        self._columns: list[torch.Tensor] = []
 
     def add(
         self,
@@ -119,6 +122,7 @@ class MosaicBuilder:
         distortion: float,
         layout: Layout = FLAT,
         scales: torch.Tensor | None = None,
+        columns: torch.Tensor | None = None,
     ) -> None:
         """Add the next tensor.
 
@@ -128,6 +132,7 @@ class MosaicBuilder:
             distortion: Its squared error.
             layout: How it is cut into blocks.
             scales: Codes of its rows' scales, (rows,) uint8, where those multiply the motifs; None otherwise.
+            columns: Codes of its columns' scales, (columns,) uint8, where its columns have some beside its rows.
 
         Raises:
             MomosError: The distortion is not finite, or the temporary file finds no room.
@@ -135,14 +140,19 @@ class MosaicBuilder:
         if not math.isfinite(distortion):
             raise MomosError(f"{info.name} {list(info.shape)}: its decoded values are not finite in {info.dtype}")
         first = self._tensors[-1].end_block if self._tensors else 0
-        scaled = scales is not None
+        scaled, column_scaled = scales is not None, columns is not None
+        end = first + len(indices)
         tensor = CompressedTensor(
-            info.name, info.shape, info.dtype, first, first + len(indices), distortion, layout, scaled
+            info.name, info.shape, info.dtype, first, end, distortion, layout, scaled, column_scaled
         )
         if scales is not None:
             if scales.dtype != torch.uint8 or scales.shape != (layout.rows,):
                 raise ValueError(f"{info.name}: scales {scales.dtype} {tuple(scales.shape)} for {layout}")
             self._scales.append(scales.cpu())
+        if columns is not None:
+            if not scaled or columns.dtype != torch.uint8 or columns.shape != (tensor.columns,):
+                raise ValueError(f"{info.name}: columns {columns.dtype} {tuple(columns.shape)} for {tensor}")
+            self._columns.append(columns.cpu())
         self.usage += np.bincount(indices, minlength=len(self.usage))
         spool_out(self._spool, indices.astype(self._width).tobytes())
         self._tensors.append(tensor)
@@ -176,6 +186,7 @@ class MosaicBuilder:
             usage=self.usage[by_use],
             tensors=tuple(self._tensors),
             scales=torch.cat(self._scales) if self._scales else None,
+            columns=torch.cat(self._columns) if self._columns else None,
             energy=energy,
             sampled_blocks=sampled_blocks,
             _spool=self._spool,

@@ -21,6 +21,7 @@ class CompressedTensor:
         distortion: Sum of squared differences between its values and the decoded ones; padding does not count.
         layout: How it is cut into blocks.
         scaled: Whether each of its rows has a scale that multiplies the row's motifs.
+        column_scaled: Whether each of its columns has a scale too, that multiplies what rows' scales gave.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CompressedTensor:
     distortion: float
     layout: Layout = FLAT
     scaled: bool = False
+    column_scaled: bool = False
 
     @property
     def blocks(self) -> int:
@@ -44,8 +46,13 @@ class CompressedTensor:
 
     @property
     def scales(self) -> int:
-        """Number of scales: one a row, or none."""
+        """Number of scales of rows: one a row, or none."""
         return (self.layout.rows or 0) if self.scaled else 0
+
+    @property
+    def columns(self) -> int:
+        """Number of scales of columns: one a column, or none; padding has no columns."""
+        return self.layout.columns(self.values) if self.column_scaled else 0
 
     def guarded(self, size: int) -> int:
         """Bytes of its stored stream, given the ``size`` of the coded indices.

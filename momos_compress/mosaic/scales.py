@@ -1,4 +1,4 @@
-"""Scales of rows: a byte each, in steps of an eighth of an octave, a factor of 2^(1/8) (docs/format.md)."""
+"""Scales of rows and columns: a byte each, in steps of an eighth of an octave, a factor of 2^(1/8) (docs/format.md)."""
 
 import numpy as np
 import torch
@@ -30,6 +30,21 @@ def scale_values(codes: torch.Tensor) -> torch.Tensor:
         float32 of the same shape, on the same device.
     """
     return _VALUES.to(codes.device)[codes.long()]
+
+
+def apply_scales(blocks: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> None:
+    """Multiply decoded blocks in place by their rows' scales, and the product by their columns' (docs/format.md).
+
+    Args:
+        blocks: All blocks of a parameter, (count, s) float32, contiguous.
+        rows: Codes of its rows' scales, (rows,) uint8; (0,) leaves the blocks as they are.
+        columns: Codes of its columns' scales, (columns,) uint8; (0,) leaves out these. Padding is not multiplied.
+    """
+    if len(rows):
+        matrix = blocks.view(len(rows), -1)
+        matrix.mul_(scale_values(rows)[:, None])
+        if len(columns):
+            matrix[:, : len(columns)].mul_(scale_values(columns))
 
 
 def round_scales(codes: torch.Tensor) -> torch.Tensor:

@@ -120,6 +120,14 @@ WRONG: dict[str, tuple[str, Change]] = {
     ),
     "a transposed vector": ("packed", lambda r: r["tensors"][FIRST].update(transposed=True, shape=[4])),
     "scaled as a number": ("packed", lambda r: r["tensors"][FIRST].update(scaled=1)),
+    "columns without scaled rows": (
+        "packed",
+        lambda r: (r["features"].append("columns"), r["tensors"][FIRST].update(columns=True, scaled=False)),
+    ),
+    "columns as a number": (
+        "packed",
+        lambda r: (r["features"].append("columns"), r["tensors"][FIRST].update(columns=1)),
+    ),
     "an unknown feature": ("packed", lambda r: r["features"].append("wavelets")),
     "a feature that is no list": ("packed", lambda r: r.update(features="layout")),
     "a cast from integers": ("packed", lambda r: r.update(cast={"int64": "*"})),
@@ -155,10 +163,11 @@ def test_wrong_recipes_are_refused(written: dict[str, Path], name: str) -> None:
     assert problems(recipe) != []
 
 
+@pytest.mark.parametrize("name", ["extensions_packed", "columns"])
 @pytest.mark.parametrize("value", JSON_VALUES.values(), ids=JSON_VALUES)
-def test_what_the_schema_refuses_the_reader_refuses(tmp_path: Path, value: str) -> None:
-    # The golden file without a bundle has the layout, scales and int8 motifs; entries that only describe are not read.
-    (path,) = (path for path in GOLDEN if path.name == "extensions_packed.momos.safetensors")
+def test_what_the_schema_refuses_the_reader_refuses(tmp_path: Path, value: str, name: str) -> None:
+    # These have no bundle, and the layout, scales, int8 motifs or columns; entries that only describe are not read.
+    (path,) = (path for path in GOLDEN if path.name == f"{name}.momos.safetensors")
     recipe, tensors = parse(path.read_bytes())
     tried = 0
     for place in places(recipe):
