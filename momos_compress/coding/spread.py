@@ -43,15 +43,16 @@ class SpreadCoding:
         models = _models(spread)
 
         def stream(part: Part) -> Stream:
-            classes = spread.classes(part.name).reshape(-1)
-            return Stream(lambda: [encode_by_class(models, classes, read(part.name))])
+            return Stream(lambda: [encode_by_class(models, spread.classes(part.name).reshape(-1), read(part.name))])
 
         return Encoded("spread", {SPREAD: table}, stream)
 
     def check_tables(self, k: int, parts: Sequence[Part], sizes: Mapping[str, int]) -> None:
         """Refuse a table that is longer than that of these motifs, rows and columns can be."""
         if sizes[SPREAD] > most_spread_bytes(k, spread_grids(parts)):
-            raise FormatError(f"{SPREAD!r} is longer than counts of {k:,} motifs and levels of its rows and columns are")
+            raise FormatError(
+                f"{SPREAD!r} is longer than counts of {k:,} motifs and levels of its rows and columns are"
+            )
 
     def stream_bytes(self, k: int, part: Part, stored: int) -> int:
         """Number of bytes in whole words; too few for the blocks are refused."""

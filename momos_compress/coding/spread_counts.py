@@ -22,7 +22,7 @@ def counts_of(codes: np.ndarray) -> np.ndarray:
 def codes_for(blocks: np.ndarray) -> np.ndarray:
     """Codes of counts that make the streams and the table together short.
 
-    Motifs that follow one another and are rare in a class share the mean of their counts, so that their codes are alike.
+    Motifs that follow one another and are rare in a class share the mean of their counts, so their codes are alike.
 
     Args:
         blocks: Number of blocks of each class with each motif, (classes, k) int64.
@@ -46,7 +46,7 @@ def symbols_of(codes: np.ndarray) -> np.ndarray:
         (classes, k) int64 below ``CODES``. Before the first motif stands the highest code.
     """
     steps = np.diff(codes.astype(np.int64), axis=1, prepend=CODES - 1)
-    steps = (steps + CODES // 2) % CODES - CODES // 2
+    steps = np.mod(steps + CODES // 2, CODES) - CODES // 2
     symbols: np.ndarray = np.where(steps < 0, -2 * steps - 1, 2 * steps)
     return symbols
 

@@ -12,9 +12,9 @@ from momos_compress.coding.spread_counts import codes_for
 
 _FIRST_STEP = 2.0
 """Bits of mean code length from one level to the next in the coarsest levels; each finer try halves it."""
-_ROUNDS = 4
+_ROUNDS = 6
 """Most rounds at one step, each of which moves rows and then columns."""
-_LEAST_GAIN = 1e-3
+_LEAST_GAIN = 5e-4
 """Share of the bits that a round must save for another to follow."""
 _MOVES = (0, -1, 1, -2, 2)
 """How far a level may move in a round; of equal costs the first is taken."""
@@ -32,7 +32,8 @@ class _Levels:
     Attributes:
         classes: Number of classes.
         rows: Parameter -> level of each row, (rows,) int64.
-        columns: Parameter -> level of each column, (columns,) int64, or (1,) where there is a single row.
+        columns: Parameter -> level of each column less the zero of columns, (columns,) int64; (1,), a 0, where there is
+            a single row.
         blocks: (classes, k) int64.
     """
 
@@ -82,9 +83,11 @@ def blocks_of(spread: Spread, read: Read) -> np.ndarray:
     """Number of blocks of each motif in each class, (classes, k) int64."""
     classes, k = spread.codes.shape
     total = np.zeros(classes * k, dtype=np.int64)
-    for name in spread.grids:
-        keys = spread.classes(name).reshape(-1).astype(np.int64) * k + read(name)
-        total += np.bincount(keys, minlength=len(total))
+    for name, (height, width) in spread.grids.items():
+        indices, own = read(name).reshape(height, width), spread.classes(name)
+        for rows in _pieces(height, width):
+            keys = own[rows].astype(np.int64) * k + indices[rows]
+            total += np.bincount(keys.reshape(-1), minlength=len(total))
     return total.reshape(classes, k)
 
 
@@ -103,7 +106,8 @@ class _Search:
     def begin(self, usage: np.ndarray) -> _Levels:
         """The coarsest levels, from sums of a number for the row and one for the column."""
         bits = PRECISION - np.log2(frequencies(usage))
-        rows, columns = {}, {}
+        rows: dict[str, np.ndarray] = {}
+        columns: dict[str, np.ndarray] = {}
         for name, (height, width) in self.grids.items():
             across, down = np.zeros(height), np.zeros(width)
             indices = self.read(name).reshape(height, width)
@@ -111,13 +115,11 @@ class _Search:
                 lengths = bits[indices[piece]]
                 across[piece] = lengths.mean(axis=1)
                 down += lengths.sum(axis=0) / height
-            rows[name] = across / _FIRST_STEP
-            columns[name] = (down - down.mean() if height > 1 else np.zeros(1)) / _FIRST_STEP
-        lowest = {name: np.rint(levels.min()) for name, levels in columns.items()}
-        rows = {name: np.rint(levels) + lowest[name] for name, levels in rows.items()}
-        base = min(levels.min() for levels in rows.values())
-        rows = {name: (levels - base).astype(np.int64) for name, levels in rows.items()}
-        columns = {name: (np.rint(levels) - lowest[name]).astype(np.int64) for name, levels in columns.items()}
+            middle = np.median(down) if height > 1 else down.mean()
+            rows[name] = np.rint((across + middle - down.mean()) / _FIRST_STEP).astype(np.int64)
+            columns[name] = np.rint((down - middle if height > 1 else np.zeros(1)) / _FIRST_STEP).astype(np.int64)
+        base = min(int(levels.min()) for levels in rows.values())
+        rows = {name: levels - base for name, levels in rows.items()}
         most = max(int(rows[name].max() + columns[name].max()) for name in self.grids)
         return self._counted(min(MAX_CLASSES, max(2, most + 1)), rows, columns)
 
@@ -133,46 +135,53 @@ class _Search:
             before = after
 
     def halved(self, levels: _Levels) -> _Levels:
-        """Levels of half the step: each moves up by one of these where the next level would cost it less than the last."""
-        found: list[dict[str, np.ndarray]] = []
+        """Levels of half the step: of these, each moves up or down by one where the costs beside it say so."""
         table = self._table(levels)
+        found = []
         for axis, own in enumerate((levels.rows, levels.columns)):
             finer = {}
-            for name in self.grids:
-                costs = self._costs(levels, name, axis, table)
-                finer[name] = 2 * own[name] + (costs[_MOVES.index(1)] < costs[_MOVES.index(-1)])
+            for name, (height, _) in self.grids.items():
+                finer[name] = 2 * own[name]
+                if axis == 0 or height > 1:
+                    below, here, above = self._costs(levels, name, axis, table)[[1, 0, 2]]
+                    # The lowest point of a parabola through the three lies beyond a quarter of the old step.
+                    far = 2 * np.abs(below - above) > below - 2 * here + above
+                    finer[name] += far * np.sign(below - above).astype(np.int64)
             found.append(finer)
-        for name, (height, _) in self.grids.items():
-            if height == 1:
-                found[1][name] = np.zeros(1, dtype=np.int64)
         return self._counted(2 * levels.classes, *found)
 
     def spread(self, levels: _Levels) -> Spread:
-        """The record of these levels; classes above the last that has blocks are left out."""
-        classes = max(2, int(np.flatnonzero(levels.blocks.any(axis=1))[-1]) + 1)
-        rows, columns = (
-            {name: np.minimum(own, classes - 1).astype(np.uint8) for name, own in axis.items()}
-            for axis in (levels.rows, levels.columns)
+        """The record of these levels; classes above the last that has blocks or a row's level are left out."""
+        highest = max(int(own.max()) for own in levels.rows.values())
+        classes = 1 + max(1, highest, int(np.flatnonzero(levels.blocks.any(axis=1))[-1]))
+        columns = {name: np.clip(own, 1 - classes, classes - 1) for name, own in levels.columns.items()}
+        zero = -min(0, *(int(own.min()) for own in columns.values()))
+        return Spread(
+            codes_for(levels.blocks[:classes]),
+            dict(self.grids),
+            {name: own.astype(np.uint8) for name, own in levels.rows.items()},
+            {name: (own + zero).astype(np.uint8) for name, own in columns.items()},
+            zero,
         )
-        return Spread(codes_for(levels.blocks[:classes]), dict(self.grids), rows, columns)
 
     def _move(self, levels: _Levels, axis: int) -> None:
-        own = (levels.rows, levels.columns)[axis]
+        """Move each row (axis 0) or column (1) to the cheapest of the levels near its own, its own storage included."""
+        own, top = (levels.rows, levels.columns)[axis], levels.classes - 1
         table = self._table(levels)
-        taken = np.bincount(np.concatenate([*own.values()]), minlength=levels.classes) + 1
+        taken = np.bincount(np.concatenate([*own.values()]) + top, minlength=2 * top + 1) + 1
         stored = -np.log2(taken / taken.sum())
         for name, (height, _) in self.grids.items():
             if axis == 1 and height == 1:
                 continue
             moved = own[name] + np.array(_MOVES)[:, None]
-            costs = self._costs(levels, name, axis, table) + stored[np.clip(moved, 0, levels.classes - 1)]
-            costs[(moved < 0) | (moved >= levels.classes)] = np.inf
+            costs = self._costs(levels, name, axis, table) + stored[np.clip(moved, -top, top) + top]
+            costs[(moved < (0, -top)[axis]) | (moved > top)] = np.inf
             own[name] = moved[np.argmin(costs, axis=0), np.arange(moved.shape[1])]
         levels.blocks = self._counted(levels.classes, levels.rows, levels.columns).blocks
 
     def _table(self, levels: _Levels) -> np.ndarray:
-        """Bits of each motif where levels add up to -2, -1, 0, ...: (sums * k,) float32."""
-        sums = np.arange(min(_MOVES), 2 * levels.classes - 1 + max(_MOVES))
+        """Bits of each motif in the class of each sum that ``_keys`` may have after a move: (sums * k,) float32."""
+        sums = np.arange(1 - levels.classes + min(_MOVES), 2 * levels.classes - 1 + max(_MOVES))
         bits = bits_of(codes_for(levels.blocks))
         return bits[np.clip(sums, 0, levels.classes - 1)].reshape(-1)
 
@@ -189,22 +198,26 @@ class _Search:
         return costs
 
     def _counted(self, classes: int, rows: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> _Levels:
-        levels = _Levels(classes, *({name: np.minimum(own, classes - 1) for name, own in axis.items()}
-                                    for axis in (rows, columns)), blocks=np.zeros(0))  # fmt: skip
-        sums = np.zeros((2 * classes - 1) * self.k, dtype=np.int64)
+        """Levels within their bounds, and the blocks of their classes."""
+        top = classes - 1
+        rows = {name: np.clip(own, 0, top) for name, own in rows.items()}
+        columns = {name: np.clip(own, -top, top) for name, own in columns.items()}
+        levels = _Levels(classes, rows, columns, np.zeros(0))
+        sums = np.zeros((3 * classes - 2) * self.k, dtype=np.int64)
         for name in self.grids:
             for _, keys in self._keys(levels, name):
                 sums += np.bincount(keys.reshape(-1), minlength=len(sums))
         blocks = sums.reshape(-1, self.k)
-        blocks[classes - 1] = blocks[classes - 1 :].sum(axis=0)
-        levels.blocks = blocks[:classes].copy()
+        blocks[top] += blocks[:top].sum(axis=0)
+        blocks[2 * top] += blocks[2 * top + 1 :].sum(axis=0)
+        levels.blocks = blocks[top : 2 * top + 1].copy()
         return levels
 
     def _keys(self, levels: _Levels, name: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, and where the bits of their blocks stand in a table by sums of levels and motifs, (rows, columns)."""
+        """Rows, and where their blocks' motifs stand in tables by sums of levels, the least first: (rows, columns)."""
         height, width = self.grids[name]
         indices = self.read(name).reshape(height, width)
-        starts = levels.columns[name] * self.k
+        starts = (levels.columns[name] + levels.classes - 1) * self.k
         for rows in _pieces(height, width):
             keys = (levels.rows[name][rows] * self.k)[:, None] + starts
             yield rows, keys + indices[rows]
