@@ -233,8 +233,9 @@ class Settings:
     coding: str | None = setting(
         None,
         help="How indices are stored: by how often each motif is used (ans, the default), that by row and column "
-        "(classes, smaller still), in whole bits (packed, the default with `protocol='paper'`), or as digits of base k "
-        "(radix, for up to 16 motifs).",
+        "(classes, smaller still), that by the sum of a row's and a column's level (spread, for weights that differ by "
+        "factors of tens between rows and columns), in whole bits (packed, the default with `protocol='paper'`), or as "
+        "digits of base k (radix, for up to 16 motifs).",
         offered="momos_compress.coding.registry:CODINGS",
     )
     calibrate: str | None = setting(

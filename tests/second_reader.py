@@ -157,6 +157,34 @@ def ans_by_class(data: bytes, classes: list[int], models: list[list[int]]) -> li
     return [index for _, index in sorted(zip(order, found, strict=True))]
 
 
+def spread_of(data: bytes, k: int, grids: dict[str, tuple[int, int]]) -> tuple[list[list[int]], dict[str, list[int]]]:
+    """Counts of each class of blocks, and the class of each block of each parameter."""
+    kinds, zero, *sizes = data[:5]
+    start, models = 5, []
+    for size in sizes:
+        assert any(data[start : start + size])
+        models.append(bounds(list(data[start : start + size])))
+        start += size
+    rows = sum(height for height, _ in grids.values())
+    columns = sum(width for height, width in grids.values() if height > 1)
+    lengths = (kinds * k, rows, columns)
+    found = iter(ans_under(data[start:], [model for model, n in zip(models, lengths, strict=True) for _ in range(n)]))
+    stored = []
+    for _ in range(kinds):
+        code, counted = 72, []
+        for _ in range(k):
+            symbol = next(found)
+            code = (code + (-(symbol + 1) // 2 if symbol % 2 else symbol // 2)) % 73
+            counted.append((16, 19, 23, 27)[(code - 1) % 4] << (code - 1) // 4 if code else 0)
+        stored.append(counted)
+    of_rows = {name: [next(found) for _ in range(height)] for name, (height, _) in grids.items()}
+    classes = {}
+    for name, (height, width) in grids.items():
+        of_columns = [next(found) if height > 1 else zero for _ in range(width)]
+        classes[name] = [min(kinds - 1, max(0, a + b - zero)) for a in of_rows[name] for b in of_columns]
+    return stored, classes
+
+
 def ans_words(indices: list[int], limits: list[int]) -> bytes:
     """Undo ``ans``."""
     state, words = 0, []
@@ -185,14 +213,17 @@ def decode(path: Path) -> dict[str, np.ndarray]:
     limits = bounds(own_counts) if coded else []
     classes: dict[str, list[int]] = {}
     models: list[list[int]] = []
+    grids = {}
+    for name, entry in recipe["tensors"].items():
+        rows = entry.get("rows", 1)
+        grids[name] = rows, -(-(int(np.prod(entry["shape"], dtype=np.int64)) // rows) // s)
     if recipe.get("coding") == "classes":
-        grids = {}
-        for name, entry in recipe["tensors"].items():
-            if "rows" in entry:
-                row_values = int(np.prod(entry["shape"], dtype=np.int64)) // entry["rows"]
-                grids[name] = entry["rows"], -(-row_values // s)
-        classes = classes_of(tensors["momos.classes"].tobytes(), own_counts, grids)
+        cut = {name: grids[name] for name, entry in recipe["tensors"].items() if "rows" in entry}
+        classes = classes_of(tensors["momos.classes"].tobytes(), own_counts, cut)
         models = class_models(own_counts, tensors["momos.classes"].tobytes())[0]
+    if recipe.get("coding") == "spread":
+        of_classes, classes = spread_of(tensors["momos.spread"].tobytes(), k, grids)
+        models = [bounds(own) for own in of_classes]
     out, scales_read, columns_read = {}, 0, 0
     for name, entry in recipe["tensors"].items():
         shape = entry["shape"]

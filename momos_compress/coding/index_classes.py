@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from momos_compress.coding.class_stream import decode_by_class, encode_by_class
 from momos_compress.coding.index_model import IndexModel, decode_stream, encode_stream, least_words
 from momos_compress.coding.protocol import Grid
 from momos_compress.errors import FormatError
@@ -115,9 +116,7 @@ class ClassCoder:
 
     def encode(self, name: str, indices: np.ndarray) -> bytes:
         """Code the indices of a parameter, (blocks,), to a stream."""
-        classes = self._classes.of(name)
-        pieces = [(model, indices[classes == kind]) for kind, model in enumerate(self._models)]
-        return encode_stream(pieces[::-1], len(indices))
+        return encode_by_class(self._models, self._classes.of(name), indices)
 
     def decode(self, name: str, data: bytes) -> np.ndarray:
         """Decode the indices of a parameter, (blocks,) int32.
@@ -125,11 +124,7 @@ class ClassCoder:
         Raises:
             FormatError: The stream is not exactly that of so many indices.
         """
-        classes = self._classes.of(name)
-        lengths = np.bincount(classes, minlength=BLOCK_CLASSES).tolist()
-        indices = np.empty(len(classes), dtype=np.int32)
-        indices[np.argsort(classes, kind="stable")] = decode_stream(data, list(zip(self._models, lengths, strict=True)))
-        return indices
+        return decode_by_class(self._models, self._classes.of(name), data)
 
 
 def _weights(taken: np.ndarray) -> np.ndarray:

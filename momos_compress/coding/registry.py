@@ -15,6 +15,7 @@ CODINGS: dict[str, "str | IndexCoding"] = {
     "ans": "momos_compress.coding.ans:ANS",
     "classes": "momos_compress.coding.classes:BY_CLASS",
     "radix": "momos_compress.coding.radix:RADIX",
+    "spread": "momos_compress.coding.spread:BY_SPREAD",
 }
 """Name in recipes and settings -> the coding, or its "module:object"; the names can be listed without torch."""
 

@@ -204,7 +204,7 @@ def test_clashes_and_unknown_names() -> None:
         register_coding("packed", PACKED)
     with pytest.raises(ValueError, match="has the features of 'packed'"):
         register_coding("other", replace(PACKED))
-    with pytest.raises(MomosError, match="unknown coding 'huffman'; choose from packed, ans, classes, radix"):
+    with pytest.raises(MomosError, match="unknown coding 'huffman'; choose from packed, ans, classes, radix, spread"):
         get_coding("huffman")
 
 

@@ -16,9 +16,13 @@ from second_reader import stored_tensors as second_stored
 
 from momos_compress import FormatError, MomosError, MomosFile, Settings, load_file
 from momos_compress.coding.ans import COUNTS
+from momos_compress.coding.class_stream import encode_by_class
 from momos_compress.coding.counts import read_counts, store_counts
 from momos_compress.coding.index_model import IndexModel
+from momos_compress.coding.index_spread import Spread
 from momos_compress.coding.registry import get_coding
+from momos_compress.coding.spread import SPREAD
+from momos_compress.coding.spread_counts import counts_of
 from momos_compress.compression.describe import describe_run
 from momos_compress.container.assembly import MosaicIndices, recipe_of, stored_tensors
 from momos_compress.container.recipe import CODEBOOK, SCALES, Recipe, part_of
@@ -141,6 +145,16 @@ def test_both_readers_agree_on_every_combination(
 
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN_SPREAD = Spread(
+    codes=np.array([[72, 60, 0], [70, 72, 72], [1, 71, 72]], dtype=np.uint8),
+    grids={"conv.weight": (2, 2), "fc.weight": (2, 2), "flat.weight": (1, 5)},
+    rows={name: np.array(own, dtype=np.uint8) for name, own in
+          {"conv.weight": [0, 2], "fc.weight": [1, 1], "flat.weight": [2]}.items()},
+    columns={name: np.array(own, dtype=np.uint8) for name, own in
+             {"conv.weight": [2, 0], "fc.weight": [1, 4], "flat.weight": [1]}.items()},
+    zero=1,
+)  # fmt: skip
+"""Classes of the golden file's blocks that nothing speaks for; some lie beyond the least and the largest."""
 
 
 def write_golden(path: Path, coding: str) -> dict[str, torch.Tensor]:
@@ -161,12 +175,17 @@ def write_golden(path: Path, coding: str) -> dict[str, torch.Tensor]:
     stored.append(StoredTensor("norm.weight", torch.float16, (2,), lambda: [tensor_data(norm.half())]))
     counts = store_counts(mosaic.usage)
     model, packed = IndexModel(read_counts(counts, 3)), get_coding("packed")
-    if coding == "ans":
-        stored.append(StoredTensor(COUNTS, torch.uint8, (len(counts),), lambda: [counts]))
+    table = {"ans": (COUNTS, counts), "spread": (SPREAD, GOLDEN_SPREAD.to_bytes())}.get(coding)
+    if table is not None:
+        stored.append(StoredTensor(table[0], torch.uint8, (len(table[1]),), lambda: [table[1]]))
     for tensor in mosaic.tensors:
         indices = mosaic.indices(tensor, backwards=True)
         plain = packed.encode(MosaicIndices(mosaic)).stream(part_of(tensor)).data()
         data = b"".join(plain) if coding == "packed" else model.encode(indices, tensor.blocks)
+        if coding == "spread":
+            models = [IndexModel(own) for own in counts_of(GOLDEN_SPREAD.codes)]
+            classes, own_indices = GOLDEN_SPREAD.classes(tensor.name).reshape(-1), mosaic.indices(tensor)
+            data = encode_by_class(models, classes, np.concatenate(list(own_indices)))
         data += bytes(tensor.guarded(len(data)) - len(data))
         stored.append(StoredTensor(tensor.name, torch.uint8, (len(data),), lambda data=data: [data]))
     recipe = Recipe(
@@ -190,7 +209,7 @@ def write_golden(path: Path, coding: str) -> dict[str, torch.Tensor]:
     return {"conv.weight": conv, "fc.weight": fc, "flat.weight": flat, "norm.weight": norm, "tied": fc}
 
 
-@pytest.mark.parametrize("coding", ["packed", "ans"])
+@pytest.mark.parametrize("coding", ["packed", "ans", "spread"])
 def test_golden_bytes_pin_the_extensions(tmp_path: Path, coding: str) -> None:
     golden = GOLDEN / f"extensions_{coding}.momos.safetensors"
     expected = write_golden(tmp_path / "x", coding)

@@ -56,6 +56,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         calibrate = {} if "protocol" in settings else {"calibrate": "none"}
         capacity = {} if "k" in settings else {"c": 0.05}
         compress(checkpoint, Settings(bdm=False, **capacity, **calibrate, **settings), paths[name])
+    # So few blocks have no spread that is worth its table.
+    (paths["spread"],) = (path for path in GOLDEN if path.name == "extensions_spread.momos.safetensors")
     return paths
 
 
@@ -147,6 +149,11 @@ WRONG: dict[str, tuple[str, Change]] = {
     "digits and ans": ("radix", lambda r: r["features"].append("ans")),
     "ans for classes": ("classes", lambda r: r.update(coding="ans")),
     "classes without ans": ("classes", lambda r: r["features"].remove("ans")),
+    "ans for a spread": ("spread", lambda r: r.update(coding="ans")),
+    "a spread under ans": ("ans", lambda r: r.update(coding="spread")),
+    "a spread without ans": ("spread", lambda r: r["features"].remove("ans")),
+    "a spread and classes": ("spread", lambda r: r["features"].append("classes")),
+    "a spread of too many motifs": ("spread", lambda r: r.update(k=2**16 + 1)),
     "a bundle of torch's dtypes": ("ans", lambda r: r.update(bundle={"uint8": {"x": [1]}})),
     "a bundle without shapes": ("ans", lambda r: r.update(bundle={"U8": {"x": None}})),
     "a negative size in the bundle": ("ans", lambda r: r.update(bundle={"U8": {"x": {"y": [-1]}}})),
