@@ -12,6 +12,7 @@ import torch
 from momos_compress.calibration.codebook_solver import solved_codebook
 from momos_compress.calibration.descent import descend
 from momos_compress.calibration.greedy import assign_greedily
+from momos_compress.calibration.kernels.available import compiled
 from momos_compress.calibration.objective import price_of_a_bit, row_costs
 from momos_compress.calibration.search import MotifSearch, neighbours_of
 from momos_compress.calibration.state import FitState, LayerState
@@ -42,7 +43,9 @@ def improve(state: FitState, progress: Callable[[int], None], *, codebook: bool 
     if codebook:
         drop_unused(state)
         state.codebook = solved_codebook(state)
-    search = dataclasses.replace(_search(state), neighbours=neighbours_of(state.codebook))
+    # The compiled search looks at few motifs and misses none: it has no use for lists of them.
+    near = None if compiled(state.codebook) else neighbours_of(state.codebook)
+    search = dataclasses.replace(_search(state), neighbours=near)
     for layer in state.layers:
         if layer.correlated:
             targets, moments = layer.targets.to(state.device), state.moments[layer.name].to(state.device)
