@@ -6,6 +6,7 @@ the system that belongs to each motif alone.
 
 import torch
 
+from momos_compress.calibration.kernels.sums import add_blocks, add_squares
 from momos_compress.calibration.state import FitState, LayerState
 
 CONJUGATE_STEPS = 8
@@ -53,12 +54,11 @@ def descent_direction(state: FitState, book: torch.Tensor, *, targets: bool) -> 
     """
     out = torch.zeros_like(book)
     for layer in state.layers:
-        indices = layer.indices.to(state.device).long()
-        error = -book[indices].reshape(layer.targets.shape)
+        indices = layer.indices.to(state.device)
+        error = -book.index_select(0, indices.reshape(-1)).reshape(layer.targets.shape)
         if targets:
             error += layer.targets.to(state.device)
-        pull = state.times_moments(layer, error) * layer.weights.to(state.device)[:, :, None]
-        out.index_add_(0, indices.reshape(-1), pull.reshape(-1, book.shape[1]))
+        add_blocks(out, indices, state.times_moments(layer, error), layer.weights.to(state.device))
     return out
 
 
@@ -79,14 +79,12 @@ def preconditioner(state: FitState) -> torch.Tensor:
 def _add_own_curvature(out: torch.Tensor, state: FitState, layer: LayerState, s: int) -> None:
     """Add to ``out`` (k, s s) what a layer's blocks add to the second derivative of the motif that each has."""
     weights = layer.weights.to(state.device)
-    groups, _, width = layer.targets.shape
-    indices = layer.indices.to(state.device).long()
+    width = layer.targets.shape[2]
+    indices = layer.indices.to(state.device)
     if not layer.correlated:
         flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1)
         mass = torch.zeros(len(out), device=state.device).index_add_(0, indices.reshape(-1), flat)
         out += mass[:, None] * torch.eye(s, device=state.device).reshape(1, -1)
         return
     moments = state.moments[layer.name].to(state.device)
-    for j in range(width // s):
-        own = moments[:, j * s : j * s + s, j * s : j * s + s].reshape(groups, 1, s * s)
-        out.index_add_(0, indices[:, :, j].reshape(-1), (weights[:, :, None] * own).reshape(-1, s * s))
+    add_squares(out, indices, moments, weights)

@@ -2,6 +2,8 @@
 
 import torch
 
+from momos_compress.calibration.kernels import passes
+from momos_compress.calibration.kernels.available import compiled
 from momos_compress.calibration.search import MotifSearch
 
 
@@ -30,6 +32,10 @@ def descend(
     count = width // s
     error = targets - book[indices].reshape(targets.shape)
     pull = error @ moments
+    if compiled(targets):
+        found = indices.int()
+        passes.descent(search.tree, pull, found, moments, weight)
+        return found
     diagonal = torch.stack([moments[:, j * s : j * s + s, j * s : j * s + s] for j in range(count)], dim=1)
     lower = torch.linalg.cholesky(diagonal)
     inverse = torch.cholesky_inverse(lower)

@@ -6,6 +6,8 @@ as far as the layer's second moments let them.
 
 import torch
 
+from momos_compress.calibration.kernels import passes
+from momos_compress.calibration.kernels.available import compiled
 from momos_compress.calibration.search import MotifSearch
 
 
@@ -42,8 +44,13 @@ def assign_greedily(
     power = moments.diagonal(dim1=1, dim2=2).mean(dim=0).reshape(-1, s).sum(dim=1)
     blocks = power.argsort(descending=True)
     columns = (blocks[:, None] * s + torch.arange(s, device=targets.device)).reshape(-1)
-    left = targets[:, :, columns]
+    left = targets[:, :, columns].contiguous()
     upper = feedback(moments[:, columns][:, :, columns])
+    if compiled(targets):
+        found = passes.greedy(search.tree, left, upper, weight)
+        out = torch.empty_like(found)
+        out[:, :, blocks] = found
+        return out
     groups, rows, width = left.shape
     out = torch.empty(groups, rows, width // s, dtype=torch.int32)
     for j in range(width // s):

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 import torch
 
+from momos_compress.calibration.kernels import passes
+from momos_compress.calibration.kernels.available import compiled
+from momos_compress.calibration.kernels.tree import MotifTree, motif_tree
 from momos_compress.fitting.faiss_library import load_faiss
-from momos_compress.fitting.nearest import kdtree_search
 
 CHUNK = 2**23
 """Costs of (block, motif) pairs that are held at a time: 32 MiB."""
@@ -18,14 +20,8 @@ CANDIDATES = 256
 
 What that loses is measured in reports/rate_accuracy.md.
 """
-FAISS_FROM = 2048
-"""Motifs from which FAISS finds the cheapest faster than torch does."""
-TREE_UP_TO = 8
-"""Values of a block up to which a kd-tree is the fastest where bits cost nothing.
-
-Each column of blocks has a metric, and so a search, of its own over few blocks, unlike the one search over millions
-that ``fitting.nearest.choose_search`` chooses for.
-"""
+DIRECT_UP_TO = 2
+"""Values of a block up to which distances are not taken from products: motifs lie close, and float32 cancels badly."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +67,11 @@ class MotifSearch:
     bits: torch.Tensor
     neighbours: torch.Tensor | None = None
 
+    @cached_property
+    def tree(self) -> MotifTree:
+        """The codebook as compiled loops search it."""
+        return motif_tree(self.codebook, self.bits)
+
     def independent(self, targets: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """The cheapest motif of each block by itself, in the plain metric.
 
@@ -81,6 +82,8 @@ class MotifSearch:
         Returns:
             (groups, rows, blocks) int32 on the CPU.
         """
+        if compiled(targets):
+            return passes.independent(self.tree, targets, weight)
         s = self.codebook.shape[1]
         blocks = targets.shape[2] // s
         spread = weight[:, :, None].expand(-1, -1, blocks).reshape(1, -1)
@@ -119,7 +122,7 @@ class MotifSearch:
 
 
 def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Argmin over m of |p - m|^2 + weight_p price_m, exactly up to float32's rounding.
+    """Argmin over m of |p - m|^2 + weight_p price_m up to float32's rounding; the first of equal ones.
 
     Args:
         points: (groups, n, s).
@@ -130,38 +133,30 @@ def cheapest(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, we
     Returns:
         (groups, n) int64.
     """
-    groups, n, s = points.shape
-    k = motifs.shape[1]
-    on_cpu = points.device.type == "cpu"
-    if k >= FAISS_FROM and s <= TREE_UP_TO and on_cpu and not bool(weight.any()):
-        near = [kdtree_search(b.numpy())(a.numpy(), 1)[1][:, 0] for a, b in zip(points, motifs, strict=True)]
-        return torch.from_numpy(np.stack(near))
-    # |p|^2 is the same for all motifs; the rest is one product: (p, 1, weight) with (-2 m, |m|^2, price).
-    left = torch.cat([points, torch.ones(groups, n, 1, device=points.device), weight[:, :, None]], dim=2)
-    norms = motifs.square().sum(dim=2, keepdim=True)
-    right = torch.cat([-2 * motifs, norms, price[None, :, None].expand(groups, k, 1)], dim=2)
-    if k >= FAISS_FROM and on_cpu and (faiss := load_faiss()) is not None:
-        found = []
-        for a, b in zip(left, right, strict=True):
-            index = faiss.IndexFlatIP(a.shape[1])
-            index.add(np.ascontiguousarray(-b.numpy()))
-            found.append(torch.from_numpy(index.search(np.ascontiguousarray(a.numpy()), 1)[1][:, 0]))
-        return torch.stack(found)
-    return _least_product(left, right)
-
-
-def _least_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Argmin over the rows of ``right`` (groups, k, t) of their product with each row of ``left`` (groups, n, t)."""
-    groups, n, _ = left.shape
-    out = torch.empty(groups, n, dtype=torch.int64, device=left.device)
-    rows = max(1, CHUNK // right.shape[1])
+    groups, n, _ = points.shape
+    out = torch.empty(groups, n, dtype=torch.int64, device=points.device)
+    rows = max(1, CHUNK // motifs.shape[1])
     some = max(1, rows // n)
     for g in range(0, groups, some):
-        transposed = right[g : g + some].transpose(1, 2)
+        part = motifs[g : g + some]
         for start in range(0, n, rows):
-            cost = torch.bmm(left[g : g + some, start : start + rows], transposed)
-            out[g : g + some, start : start + rows] = cost.argmin(dim=2)
+            at = (slice(g, g + some), slice(start, start + rows))
+            out[at] = _pair_costs(points[at], part, price, weight[at]).argmin(dim=2)
     return out
+
+
+def _pair_costs(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(groups, n, k) of these points and motifs, less what is the same for all motifs."""
+    if points.shape[2] <= DIRECT_UP_TO:
+        cost = weight[:, :, None] * price
+        for d in range(points.shape[2]):
+            cost += (points[:, :, d, None] - motifs[:, None, :, d]).square()
+        return cost
+    # |p|^2 is the same for all motifs; the rest is one product: (p, 1, weight) with (-2 m, |m|^2, price).
+    left = torch.cat([points, torch.ones_like(weight)[:, :, None], weight[:, :, None]], dim=2)
+    norms = motifs.square().sum(dim=2, keepdim=True)
+    right = torch.cat([-2 * motifs, norms, price[None, :, None].expand(len(motifs), -1, 1)], dim=2)
+    return torch.bmm(left, right.transpose(1, 2))
 
 
 def cheapest_near(
@@ -172,7 +167,7 @@ def cheapest_near(
     current: torch.Tensor,
     neighbours: torch.Tensor,
 ) -> torch.Tensor:
-    """Argmin of |p - m|^2 + weight_p price_m over the neighbours m of the motif that each point has.
+    """Argmin of |p - m|^2 + weight_p price_m over the neighbours m of each point's motif; the first of equal ones.
 
     Args:
         points: (groups, n, s).
@@ -192,8 +187,8 @@ def cheapest_near(
             at = slice(start, start + rows)
             among = neighbours[current[g, at]]
             gap = (motifs[g][among] - points[g, at, None]).square().sum(dim=2)
-            best = (gap + weight[g, at, None] * price[among]).argmin(dim=1, keepdim=True)
-            out[g, at] = among.gather(1, best)[:, 0]
+            cost = gap + weight[g, at, None] * price[among]
+            out[g, at] = among.where(cost == cost.amin(dim=1, keepdim=True), len(neighbours)).amin(dim=1)
     return out
 
 

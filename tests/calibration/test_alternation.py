@@ -8,6 +8,7 @@ from fit_states import distortion_of, entropy_of, objective, small_state, untold
 
 from momos_compress.calibration import search
 from momos_compress.calibration.alternation import drop_unused, first_pass, improve
+from momos_compress.calibration.kernels import available
 from momos_compress.calibration.state import FitState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_no_round_raises_the_objective(rate_weight: float, near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "ALL_MOTIFS", 8 if near else 10**9)
     monkeypatch.setattr(search, "CANDIDATES", 8)
+    if near:
+        monkeypatch.setattr(available, "numba_loads", lambda: False)
     fit = small_state(rate_weight=rate_weight)
     first_pass(fit, untold)
     for _ in range(5):

@@ -7,6 +7,7 @@ from fit_states import small_state, untold
 
 from momos_compress.calibration import search
 from momos_compress.calibration.alternation import first_pass, improve
+from momos_compress.calibration.kernels import available
 from momos_compress.calibration.search import Rate, cheapest, cheapest_near, neighbours_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -17,20 +18,12 @@ def costs(points: torch.Tensor, motifs: torch.Tensor, price: torch.Tensor, weigh
     return gaps + weight.double()[:, :, None] * price.double()
 
 
-@pytest.mark.parametrize("branch", ["torch", "faiss", "tree"])
 @pytest.mark.parametrize("k", [1, 2, 3, 256, 257])
 @pytest.mark.parametrize(("groups", "n", "s"), [(1, 300, 4), (5, 40, 4), (3, 1, 9), (2, 33, 1)])
-def test_the_cheapest_motif_costs_least(
-    branch: str, k: int, groups: int, n: int, s: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "FAISS_FROM", 10**9 if branch == "torch" else 1)
+def test_the_cheapest_motif_costs_least(k: int, groups: int, n: int, s: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "CHUNK", 1000)
     points, motifs = torch.randn(groups, n, s), torch.randn(groups, k, s)
     price, weight = 10 * torch.rand(k), torch.rand(groups, n)
-    if branch == "tree":
-        weight *= 0
-        monkeypatch.setattr(search, "TREE_UP_TO", 9)
-        monkeypatch.setattr(search, "load_faiss", lambda: pytest.fail("the tree is not used"))
     found = cheapest(points, motifs, price, weight)
     assert found.shape == (groups, n)
     assert found.dtype == torch.int64
@@ -38,15 +31,11 @@ def test_the_cheapest_motif_costs_least(
     assert bool((exact.gather(2, found[:, :, None])[:, :, 0] <= exact.min(dim=2).values + 1e-5).all())
 
 
-@pytest.mark.parametrize("faiss_from", [1, 10**9])
-def test_of_equal_motifs_any_is_the_cheapest_and_of_equal_distances_the_shorter_name(
-    faiss_from: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search, "FAISS_FROM", faiss_from)
+def test_of_equal_motifs_the_first_is_taken_and_of_equal_distances_the_shorter_name() -> None:
     motifs = torch.tensor([[[1.0, 0], [-1, 0], [1, 0], [0, 3]]])
     points = torch.tensor([[[0.0, 0], [0.9, 0], [0, 2.9]]])
     even = cheapest(points, motifs, torch.ones(4), torch.ones(1, 3))
-    assert [int(i) for i in even[0]] in ([0, 0, 3], [1, 0, 3], [2, 0, 3], [0, 2, 3], [1, 2, 3], [2, 2, 3])
+    assert even.tolist() == [[0, 0, 3]]
     priced = cheapest(points, motifs, torch.tensor([3.0, 1, 2, 1]), torch.full((1, 3), 0.1))
     assert priced.tolist() == [[1, 2, 3]]
     assert cheapest(points, motifs, torch.tensor([3.0, 1, 2, 9]), torch.full((1, 3), 100.0)).tolist() == [[1, 1, 1]]
@@ -67,6 +56,15 @@ def test_near_motifs_are_never_worse_than_the_one_there_is(monkeypatch: pytest.M
     among = exact.gather(2, neighbours[current])
     assert bool((after[:, :, 0] <= among.min(dim=2).values + 1e-5).all())
     assert bool((neighbours[current] == found[:, :, None]).any(dim=2).all())
+
+
+def test_of_equal_near_motifs_the_first_is_taken() -> None:
+    motifs = torch.tensor([[[1.0, 0], [2, 0], [1, 0], [1, 0]]])
+    neighbours = torch.tensor([[3, 2, 0], [2, 1, 3], [0, 1, 2], [3, 1, 2]])
+    found = cheapest_near(
+        torch.ones(1, 4, 2), motifs, torch.ones(4), torch.ones(1, 4), torch.arange(4)[None], neighbours
+    )
+    assert found.tolist() == [[0, 2, 0, 2]]
 
 
 @pytest.mark.parametrize("with_faiss", [True, False])
@@ -90,6 +88,7 @@ def test_neighbours_are_the_nearest_and_hold_the_motif_itself(
 
 @pytest.mark.parametrize("all_motifs", [1, 10**9])
 def test_groups_in_pieces_give_what_they_give_at_once(all_motifs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(available, "numba_loads", lambda: False)
     monkeypatch.setattr(search, "ALL_MOTIFS", all_motifs)
     monkeypatch.setattr(search, "CANDIDATES", 8)
     found = []
