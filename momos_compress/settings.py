@@ -21,6 +21,12 @@ SYNTHETIC, NO_CALIBRATION = "synthetic", "none"
 DEFAULT_C = 0.01
 """Capacity where neither c nor k is given: motifs are 1 % of the blocks."""
 
+DEFAULT_S = 4
+"""Values of a block where motifs are counted."""
+
+DEFAULT_RATE_WEIGHT = 3.0
+"""What a bit counts beside output error where motifs are counted."""
+
 ABOUT = "about"
 """Key of a field's metadata under which its ``About`` stands."""
 
@@ -202,9 +208,20 @@ class Settings:
     k: int | None = setting(
         None, help="The number of motifs itself, instead of `c`.", noun="the number of motifs", least=1
     )
-    s: int = setting(
-        4,
-        help="Block size, in values; a target tries several where none is given.",
+    bits: float | None = setting(
+        None,
+        help="Bits of the file for each weight: motifs are then single levels (`s=1`), as many as it takes, in rows "
+        "and columns whose scales follow from what the network computes.",
+        noun="bits a weight",
+        above=0,
+        most=16,
+    )
+    quality: Literal["high", "balanced", "small"] = setting(
+        "balanced", help="`bits` in words, where neither these nor `c`, `k` or `s` are given: 4.5, 3.5 or 2.75."
+    )
+    s: int | None = setting(
+        None,
+        help="Block size, in values. Default 4 with `c` or `k`; a target tries several where none is given.",
         noun="block size",
         least=1,
         most=64,
@@ -244,10 +261,10 @@ class Settings:
         "synthetic makes up what the network takes (the default for a trained one); none does without.",
     )
     samples: int | None = setting(None, help="Calibration samples. Default 1,024, or all there are.", least=1)
-    rate_weight: float = setting(
-        3.0,
+    rate_weight: float | None = setting(
+        None,
         help="What a bit of the file counts beside output error: more gives a smaller file; at 1 as much as more "
-        "motifs would buy in theory. A target tries several where none is given.",
+        "motifs would buy in theory. Default 3, and 1 with `bits`. A target tries several where none is given.",
         least=0,
         most=100,
     )

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from momos_cli.exits import FAILED, warn
 from momos_cli.options import Json, Model, Origin, Quiet, numbers, open_model, output_option, own_data, print_json
 from momos_cli.records import Fields, Given, from_records
-from momos_compress.settings import DEFAULT_C, Settings
+from momos_compress.settings import DEFAULT_C, DEFAULT_RATE_WEIGHT, DEFAULT_S, Settings
 
 if TYPE_CHECKING:
     from momos_compress.search.sweep import Sweep
@@ -22,8 +22,8 @@ def sweep(
     /,
     *,
     c: Annotated[str, Parameter(help="Capacities, such as 0.005,0.01,0.05.")] = f"{DEFAULT_C}",
-    s: Annotated[str, Parameter(help="Block sizes, such as 2,4,8.")] = f"{Settings.s}",
-    rate_weight: Annotated[str, Parameter(help="Rate weights, such as 1,2.")] = f"{Settings.rate_weight:g}",
+    s: Annotated[str, Parameter(help="Block sizes, such as 2,4,8.")] = f"{DEFAULT_S}",
+    rate_weight: Annotated[str, Parameter(help="Rate weights, such as 1,2.")] = f"{DEFAULT_RATE_WEIGHT:g}",
     output: Annotated[str, output_option("Directory of the rows and the figure; resumed if it is there.")] = "sweep",
     data: Annotated[str | None, Parameter(help="Labelled images (folder, tar, digits) that accuracy is of.")] = None,
     settings: Annotated[Given[Settings], Fields(only=("calibrate", "samples", "include", "exclude", "seed", "device"))],

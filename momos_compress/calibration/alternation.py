@@ -13,6 +13,7 @@ from momos_compress.calibration.codebook_solver import solved_codebook
 from momos_compress.calibration.descent import descend
 from momos_compress.calibration.greedy import assign_greedily
 from momos_compress.calibration.kernels.available import compiled
+from momos_compress.calibration.level_fit import improve_all
 from momos_compress.calibration.objective import price_of_a_bit, row_costs
 from momos_compress.calibration.search import MotifSearch, neighbours_of
 from momos_compress.calibration.state import FitState, LayerState
@@ -42,6 +43,9 @@ def improve(state: FitState, progress: Callable[[int], None], *, codebook: bool 
         progress: Told the blocks done since the last call.
         codebook: Whether the motifs may change.
     """
+    if state.levels is not None:
+        improve_all(state, progress, codebook=codebook)
+        return
     if codebook:
         drop_unused(state)
         state.codebook = solved_codebook(state)

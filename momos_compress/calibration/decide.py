@@ -12,7 +12,7 @@ from momos_compress.calibration.budget import (
 )
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.survey import Survey
-from momos_compress.calibration.trial import Pace, network_seconds, pass_seconds
+from momos_compress.calibration.trial import Pace, level_seconds, network_seconds, pass_seconds
 from momos_compress.common.units import duration
 from momos_compress.planning.steps import Steps
 from momos_compress.settings import SYNTHETIC
@@ -84,8 +84,7 @@ def pace_of(job: Job, facts: Survey) -> Pace:
         rows = layer.layout.rows or 1
         shapes.append((layer.groups, rows // layer.groups, values[layer.parameter] // rows))
     settings = job.settings
-    return Pace(
-        forward,
-        gradient,
-        pass_seconds(shapes, k=job.work.k, s=settings.s, device=job.device, seed=settings.seed),
-    )
+    if settings.bits is not None:
+        return Pace(forward, gradient, level_seconds(shapes, device=job.device, seed=settings.seed))
+    seconds = pass_seconds(shapes, k=job.work.k, s=settings.s, device=job.device, seed=settings.seed)
+    return Pace(forward, gradient, seconds)

@@ -11,6 +11,9 @@ from momos_compress.errors import MomosError
 from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight
 
+EVEN = 0.25
+"""Share of a class's probability that is the same for all: few samples show few classes."""
+
 
 def collect_gradients(
     model: nn.Module,
@@ -19,6 +22,7 @@ def collect_gradients(
     *,
     device: str,
     seed: int,
+    classes: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, torch.Tensor]:
     """Squared gradients of the outputs for each row of each weight, summed over its columns.
@@ -32,6 +36,8 @@ def collect_gradients(
         batches: Inputs, on the CPU.
         device: Where the network is.
         seed: Of the signs.
+        classes: Whether outputs are scores of classes: their squares are then those of the KL divergence (Fisher's
+            information) instead of the scores' own.
         progress: Told the samples done since the last call.
 
     Returns:
@@ -50,7 +56,7 @@ def collect_gradients(
     with _trainable(parameters, wanted.values()) as unique:
         for batch in batches:
             out = forward(model, to_device(batch, device))
-            signed = (out * _signs(out, attention_mask(batch), generator)).sum()
+            signed = (out * _directions(out, attention_mask(batch), generator, classes)).sum()
             by_id: dict[int, torch.Tensor | None] = {}
             if out.requires_grad:  # else the outputs depend on none of them
                 gradients = torch.autograd.grad(signed, list(unique.values()), allow_unused=True)
@@ -69,6 +75,22 @@ def collect_gradients(
                 "`calibrate='none'`"
             )
     return {name: total / max(seen, 1) for name, total in totals.items()}
+
+
+def _directions(
+    out: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator, classes: bool
+) -> torch.Tensor:
+    """Random weights of outputs whose second moments are the metric in which outputs are compared.
+
+    For scores z it is diag(p) - p p^T, the second derivative of the KL divergence of softmax(z): with signs e,
+    u = sqrt(p) e - p (sqrt(p) . e) has these moments.
+    """
+    signs = _signs(out, mask, generator)
+    if not classes:
+        return signs
+    shares = (1 - EVEN) * out.detach().softmax(dim=-1) + EVEN / out.shape[-1]
+    rooted = shares.sqrt() * signs
+    return rooted - shares * rooted.sum(dim=-1, keepdim=True)
 
 
 def _signs(out: torch.Tensor, mask: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:

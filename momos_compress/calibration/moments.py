@@ -17,6 +17,9 @@ from momos_compress.calibration.store import MatrixStore
 from momos_compress.errors import MomosError
 from momos_compress.networks.layers import LayerWeight
 
+WORTH_OF_A_SAMPLE = 16
+"""Independent vectors that one sample's are worth at most: places of an image and tokens of a text are alike."""
+
 
 @dataclass(frozen=True)
 class InputMoments:
@@ -27,12 +30,18 @@ class InputMoments:
         energies: Mean squared norms of each group's inputs (groups,) a sample; about zero, unlike the moments.
         silent: Weights whose layer never ran.
         samples: Samples seen.
+        vectors: Vectors that each layer's moments are taken from.
     """
 
     moments: MatrixStore
     energies: dict[str, torch.Tensor]
     silent: tuple[str, ...]
     samples: int
+    vectors: dict[str, int]
+
+    def worth(self, name: str) -> int:
+        """How many independent vectors a layer's were worth."""
+        return independent_vectors(self.vectors[name], self.samples)
 
 
 @dataclass(frozen=True)
@@ -42,10 +51,23 @@ class InputShift:
     Attributes:
         moments: E[x' x'^T], (groups, columns, columns) a sample, by the weight's name.
         shifts: E[(x - x') x'^T], of the same shape.
+        samples: Samples seen.
+        vectors: Vectors that each layer's moments are taken from.
     """
 
     moments: MatrixStore
     shifts: MatrixStore
+    samples: int
+    vectors: dict[str, int]
+
+    def worth(self, name: str) -> int:
+        """How many independent vectors a layer's were worth."""
+        return independent_vectors(self.vectors[name], self.samples)
+
+
+def independent_vectors(vectors: int, samples: int) -> int:
+    """How many independent vectors those of so many samples are worth: those of one sample are alike."""
+    return max(2, min(vectors, WORTH_OF_A_SAMPLE * samples))
 
 
 def collect_moments(model: nn.Module, layers: Sequence[LayerWeight], sampling: Sampling) -> InputMoments:
@@ -82,7 +104,7 @@ def collect_moments(model: nn.Module, layers: Sequence[LayerWeight], sampling: S
                 "use `calibrate='none'`"
             )
     silent = tuple(layer.parameter for layer in layers if layer.module is not None and layer.parameter not in ran)
-    return InputMoments(moments, energies, silent, run.seen)
+    return InputMoments(moments, energies, silent, run.seen, sums.vectors)
 
 
 def collect_shift(
@@ -127,4 +149,4 @@ def collect_shift(
         (compressed, [(name, compare(layer)) for name, layer in named]),
         begin=before.clear,
     )
-    return InputShift(moments.finish(run.seen), shifts.finish(run.seen))
+    return InputShift(moments.finish(run.seen), shifts.finish(run.seen), run.seen, moments.vectors)

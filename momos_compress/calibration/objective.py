@@ -61,7 +61,7 @@ def dearer_than(state: FitState, bits: Mapping[str, int]) -> list[str]:
     """
     gains = {}
     for layer in state.layers:
-        own = float(state.rate.bits[layer.indices.long()].double().sum())
+        own = state.bits_of(layer)
         error = float(row_costs(state, layer).double().sum())
         gains[layer.name] = error - state.price * (bits[layer.name] - own)
     dearer = sorted((name for name, gain in gains.items() if gain > 0), key=lambda name: -gains[name])

@@ -17,6 +17,9 @@ class Products:
     """Sums over places of left^T right, and of both sides' means where these are taken off.
 
     Vectors wait until they are many, so that a product is worth its matrix's way to the temporary file and back.
+
+    Attributes:
+        vectors: Vectors of each layer, of a group.
     """
 
     def __init__(self, sampling: Sampling) -> None:
@@ -27,11 +30,13 @@ class Products:
         self._left: dict[str, torch.Tensor] = {}
         self._right: dict[str, torch.Tensor] = {}
         self._places: dict[str, int] = {}
+        self.vectors: dict[str, int] = {}
 
     def add(self, name: str, left: torch.Tensor, right: torch.Tensor | None, places: int) -> None:
         """Add vectors (groups, m, columns) of each side, which stand for so many places; no right is the left again."""
         if not left.shape[1]:
             return
+        self.vectors[name] = self.vectors.get(name, 0) + left.shape[1]
         if name in self._centred:
             means = left.mean(dim=1) * places
             self._left[name] = self._left.get(name, 0) + means

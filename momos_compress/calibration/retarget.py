@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.budget import CORRECTION, HELD_VALUES
-from momos_compress.calibration.damping import damped
+from momos_compress.calibration.damping import damped, shrunk
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import collect_shift
 from momos_compress.calibration.sampling import PAIRED_VECTORS, Sampling
@@ -45,10 +45,14 @@ def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed:
     for layer in state.layers:
         if layer.name not in shift.moments:
             continue
-        padded, _ = damped(shift.moments[layer.name], s)
+        moments = shift.moments[layer.name]
+        if state.levels is not None:
+            moments = shrunk(moments, shift.worth(layer.name))
+        padded, _ = damped(moments, s)
+        padded, moved = layer.scaled(padded), layer.scaled(shift.shifts[layer.name])
         weight = job.checkpoint.read(layer.name)
-        original = normalised(weight, layer.layout, layer.scales, groups[layer.name], s)
-        layer.targets = corrected(original, padded, shift.shifts[layer.name])
+        original = normalised(weight, layer.layout, layer.scales, groups[layer.name], s, layer.columns)
+        layer.targets = corrected(original, padded, moved)
         state.moments[layer.name] = padded
 
 

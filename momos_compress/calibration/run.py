@@ -14,6 +14,7 @@ from momos_compress.calibration.alternation import first_pass, improve
 from momos_compress.calibration.compressed import rebuild, replaced_tensors, tune_beside
 from momos_compress.calibration.decide import decide
 from momos_compress.calibration.job import Job
+from momos_compress.calibration.level_fit import first_levels
 from momos_compress.calibration.objective import dearer_than, distortion
 from momos_compress.calibration.retarget import retarget
 from momos_compress.calibration.start import Targets, first_state, targets_of
@@ -27,6 +28,7 @@ from momos_compress.data.draws import CalibrationData
 from momos_compress.fitting.rounding import EIGHT_BIT_LOSS
 from momos_compress.mosaic.codebook import decode_codebook, quantise_codebook
 from momos_compress.mosaic.mosaic import Mosaic, MosaicBuilder
+from momos_compress.planning.estimate import bytes_beside
 from momos_compress.planning.plan import Plan
 from momos_compress.planning.steps import Steps
 from momos_compress.sources.checkpoint import Checkpoint
@@ -114,9 +116,19 @@ def fit_calibrated(
 def _fit_first(job: Job, state: FitState, passes: int) -> None:
     """The first mosaic, and the passes before the first round."""
     total = state.blocks * (1 + passes)
-    first_pass(state, lambda done: job.tell("fit", done, total))
+    if job.settings.bits is not None:
+        first_levels(state, job.checkpoint.read, _bits_for_levels(job), lambda done: job.tell("fit", done, total))
+    else:
+        first_pass(state, lambda done: job.tell("fit", done, total))
     for _ in range(passes):
         improve(state, lambda done: job.tell("fit", done, total))
+
+
+def _bits_for_levels(job: Job) -> float:
+    """Bits that are left for levels when all else is stored."""
+    assert job.settings.bits is not None
+    scales = sum(info.shape[0] + info.values // info.shape[0] for info in job.work.selection.chosen)
+    return job.settings.bits * job.work.parameters - 8 * (bytes_beside(job.checkpoint, job.work) + scales)
 
 
 def _improve(job: Job, state: FitState, stage: str, passes: int) -> None:
@@ -139,8 +151,9 @@ def _except(job: Job, state: FitState) -> dict[str, str]:
 def _stored_codebook(job: Job, state: FitState) -> tuple[torch.Tensor, float | None]:
     """The codebook as it is stored, and what an int8 one counts: in a byte a value where that costs next to nothing."""
     motifs = state.codebook.cpu().numpy()
-    if job.settings.codebook_dtype is not None:
-        return quantise_codebook(motifs, job.settings.codebook_dtype)
+    dtype = job.settings.codebook_dtype or (None if state.levels is None else "float16")
+    if dtype is not None:
+        return quantise_codebook(motifs, dtype)
     stored, step = quantise_codebook(motifs, "int8")
     rounded = dataclasses.replace(state, codebook=decode_codebook(stored, step).to(job.device))
     if distortion(rounded) <= (1 + EIGHT_BIT_LOSS) * distortion(state):
@@ -159,7 +172,7 @@ def _mosaic(job: Job, state: FitState, stored: torch.Tensor, step: float | None)
         error = (weight.double() - decoded.double()).square().sum()
         energy += float(weight.double().square().sum())
         indices = layer.indices.reshape(-1).numpy()
-        builder.add(infos[layer.name], indices, float(error), layer.layout, layer.scales)
+        builder.add(infos[layer.name], indices, float(error), layer.layout, layer.scales, layer.columns)
     return builder.finish(stored, step, energy=energy, sampled_blocks=job.work.sampled_blocks)
 
 

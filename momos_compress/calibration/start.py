@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from momos_compress.calibration.damping import DAMPING, damped
+from momos_compress.calibration.damping import DAMPING, damped, shrunk
 from momos_compress.calibration.importance import block_costs, drawn_blocks, row_weights
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.search import Rate
@@ -49,6 +49,8 @@ def targets_of(job: Job, facts: Survey, statistics: Statistics) -> Targets:
         targets = normalised(weight, layer.layout, scales, layer.groups, s)
         correlated = layer.parameter in moments
         if correlated:
+            if job.settings.bits is not None:
+                moments[layer.parameter] = shrunk(moments[layer.parameter], statistics.inputs.worth(layer.parameter))
             moments[layer.parameter], share = damped(moments[layer.parameter], s)
             if share > DAMPING:
                 damping[layer.parameter] = share
@@ -62,6 +64,8 @@ def targets_of(job: Job, facts: Survey, statistics: Statistics) -> Targets:
 def first_state(job: Job, targets: Targets, statistics: Statistics) -> FitState:
     """The state before the first pass: motifs by k-means over blocks that are drawn, half of them by their cost."""
     settings, s, k = job.settings, job.settings.s, job.work.k
+    if settings.bits is not None:
+        return _state_of_levels(job, targets, statistics)
     blocks = torch.cat([layer.targets.reshape(-1, s) for layer in targets.layers])
     costs = torch.cat([block_costs(layer, statistics, s) for layer in targets.layers])
     blocks = blocks[drawn_blocks(costs, max(job.work.sampled_blocks, k), settings.seed)]
@@ -81,5 +85,18 @@ def first_state(job: Job, targets: Targets, statistics: Statistics) -> FitState:
         Rate.uniform(len(motifs), value_bits * s + MOTIF_OVERHEAD_BITS),
         rate_weight=settings.rate_weight if settings.coding != "packed" else 0.0,
         zero_motif=settings.zero_motif,
+        device=job.device,
+    )
+
+
+def _state_of_levels(job: Job, targets: Targets, statistics: Statistics) -> FitState:
+    """The state before the first levels, which choose steps and codebook."""
+    return FitState(
+        list(targets.layers),
+        statistics.inputs.moments,
+        torch.zeros(1, 1, device=job.device),
+        Rate.uniform(1, 0.0),
+        rate_weight=job.settings.rate_weight,
+        zero_motif=False,
         device=job.device,
     )

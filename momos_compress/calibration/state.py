@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from momos_compress.calibration.level_model import LevelModel
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.store import MatrixStore
 from momos_compress.mosaic.blocks import Layout
@@ -21,6 +22,7 @@ class LayerState:
         targets: (groups, rows, columns), the normalised weight that the mosaic is to stand for.
         weights: (groups, rows), importance of a squared error of the normalised weight.
         correlated: Whether the layer's second moments are known; otherwise they count as the identity.
+        columns: (columns,) uint8 codes of the columns' scales; None where they have none.
         indices: (groups, rows, blocks) int32, the mosaic; empty before the first pass.
     """
 
@@ -30,16 +32,41 @@ class LayerState:
     targets: torch.Tensor
     weights: torch.Tensor
     correlated: bool
+    columns: torch.Tensor | None = None
     indices: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int32))
 
     def decoded(self, codebook: torch.Tensor) -> torch.Tensor:
         """The normalised weight that the motifs give: (groups, rows, columns)."""
         return codebook[self.indices.long()].reshape(self.targets.shape)
 
+    def scaled(self, moments: torch.Tensor) -> torch.Tensor:
+        """Moments (groups, columns, columns) of a layer's inputs, of those that the normalised weight sees."""
+        if self.columns is None:
+            return moments
+        factors = scale_values(self.columns)
+        return moments * factors * factors[:, None]
+
     def weight(self, codebook: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """The weight that the motifs give, in its own ``shape``, before it is cast to its dtype."""
         rows = self.decoded(codebook).reshape(len(self.scales), -1) * scale_values(self.scales)[:, None]
+        if self.columns is not None:
+            rows[:, : len(self.columns)] *= scale_values(self.columns)
         return self.layout.join(rows.reshape(-1, codebook.shape[1]), shape)
+
+
+@dataclass
+class LevelState:
+    """What a fit of levels knows beside its layers.
+
+    Attributes:
+        most: The largest level; the codebook's row i is about i - most.
+        model: Bits of levels, as last counted.
+        orders: Columns of each layer in the order in which they are rounded, by name.
+    """
+
+    most: int
+    model: LevelModel
+    orders: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -53,6 +80,7 @@ class FitState:
         rate: Bits of each motif, as last counted.
         rate_weight: lambda over the one at which a bit buys as much as by more motifs; 0 leaves distortion alone.
         zero_motif: Whether motif 0 is zero and stays so.
+        levels: How values are rounded, where motifs are levels; None where they are blocks.
         device: Where layers are worked on, one at a time; they lie on the CPU.
         price: lambda, squared error that a bit is worth; set by the first pass.
     """
@@ -65,6 +93,7 @@ class FitState:
     zero_motif: bool
     device: str
     price: float = 0.0
+    levels: LevelState | None = None
 
     @property
     def blocks(self) -> int:
@@ -86,14 +115,27 @@ class FitState:
         """An error (groups, rows, columns) times the layer's second moments."""
         return error @ self.moments[layer.name].to(error) if layer.correlated else error
 
+    def bits_of(self, layer: LayerState) -> float:
+        """Bits of a layer's mosaic, as they were last counted."""
+        if self.levels is not None:
+            return self.levels.model.total(layer.name, layer.indices)
+        return float(self.rate.bits[layer.indices.long()].double().sum())
+
     def leave_out(self, name: str) -> None:
         """Go on without a layer."""
         self.layers = [layer for layer in self.layers if layer.name != name]
         self.rate = self.rate.counted(self.usage())
 
 
-def normalised(weight: torch.Tensor, layout: Layout, scales: torch.Tensor, groups: int, s: int) -> torch.Tensor:
-    """A weight over its rows' scales, padded with zeros to whole blocks.
+def normalised(
+    weight: torch.Tensor,
+    layout: Layout,
+    scales: torch.Tensor,
+    groups: int,
+    s: int,
+    columns: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """A weight over its rows' and columns' scales, padded with zeros to whole blocks.
 
     Args:
         weight: Of any shape that ``layout`` takes.
@@ -101,10 +143,13 @@ def normalised(weight: torch.Tensor, layout: Layout, scales: torch.Tensor, group
         scales: (all rows,) uint8 codes.
         groups: Equal parts of the rows, each with inputs of its own.
         s: Values of a block.
+        columns: (columns,) uint8 codes; None where columns have no scales.
 
     Returns:
         (groups, rows of a group, padded columns) float32.
     """
     matrix = layout.matrix(weight.float()) / scale_values(scales)[:, None]
+    if columns is not None:
+        matrix = matrix / scale_values(columns)
     padded = torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % s))
     return padded.reshape(groups, len(padded) // groups, -1)

@@ -10,6 +10,7 @@ from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import InputMoments, collect_moments
 from momos_compress.calibration.sampling import Sampling
 from momos_compress.calibration.survey import Survey
+from momos_compress.networks.comparison import gives_classes
 from momos_compress.planning.steps import Steps
 
 
@@ -50,5 +51,6 @@ def measure_gradients(job: Job, facts: Survey, steps: Steps) -> dict[str, torch.
         job.data.batches(min(GRADIENT_BATCH, facts.batch, facts.trained_at_once), samples),
         device=job.device,
         seed=job.settings.seed,
+        classes=job.settings.bits is not None and gives_classes(job.model),
         progress=lambda done: job.tell("gradients", done, samples),
     )

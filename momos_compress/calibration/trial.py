@@ -9,6 +9,8 @@ from torch import nn
 
 from momos_compress.calibration.alternation import improve
 from momos_compress.calibration.gradients import collect_gradients
+from momos_compress.calibration.level_model import level_model
+from momos_compress.calibration.levels import PRICE, Rounding, improve_levels
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState
 from momos_compress.calibration.store import MatrixStore
@@ -23,6 +25,12 @@ LONG = 3.0
 """Seconds of a trial that is not repeated."""
 TRIAL_SHAPES = 4
 """Layers of different shapes, those with most blocks, in whose shape random weights are fitted."""
+LEVEL_WIDTHS = (128, 1024)
+"""Columns of two random layers whose passes tell what a value takes, and what its share of a product takes."""
+TRIAL_LEVELS = 127
+"""The largest level in them."""
+LEVEL_ROWS = 512
+"""Rows of these layers."""
 TRIAL_BLOCKS = 16
 """Blocks of a row in that trial: a pass goes along a row block by block, and each takes the same time."""
 
@@ -128,3 +136,29 @@ def pass_seconds(shapes: Sequence[tuple[int, int, int]], *, k: int, s: int, devi
     )
     taken = least_seconds(lambda: improve(state, lambda done: None, codebook=False))
     return taken / state.blocks * sum(map(blocks, shapes))
+
+
+def level_seconds(shapes: Sequence[tuple[int, int, int]], *, device: str, seed: int) -> float:
+    """Seconds of one pass over a mosaic of levels, from passes over two random layers.
+
+    Args:
+        shapes: Groups, rows of a group and columns of each layer.
+        device: Where the fit runs.
+        seed: Of what is random.
+    """
+    taken = [_level_pass(width, device, seed) / (LEVEL_ROWS * width) for width in LEVEL_WIDTHS]
+    slope = max(0.0, (taken[1] - taken[0]) / (LEVEL_WIDTHS[1] - LEVEL_WIDTHS[0]))
+    base = max(0.0, taken[0] - slope * LEVEL_WIDTHS[0])
+    return sum(groups * rows * columns * (base + slope * columns) for groups, rows, columns in shapes)
+
+
+def _level_pass(width: int, device: str, seed: int) -> float:
+    generator = torch.Generator().manual_seed(seed)
+    targets = 4 * torch.randn(1, LEVEL_ROWS, width, generator=generator)
+    levels = targets.round().clamp(-TRIAL_LEVELS, TRIAL_LEVELS)
+    model = level_model([("layer", levels)], TRIAL_LEVELS)
+    values = torch.arange(-TRIAL_LEVELS, TRIAL_LEVELS + 1).float()
+    rounding = Rounding(values, model, "layer", torch.full((1, LEVEL_ROWS), PRICE))
+    moments = torch.eye(width, device=device)[None]
+    first = (levels + TRIAL_LEVELS).int()
+    return least_seconds(lambda: improve_levels(targets.to(device), first, moments, rounding))

@@ -157,7 +157,10 @@ def open_network(
 
 def weights_alone(checkpoint: Checkpoint, work: Plan) -> Plan:
     """The same plan for motifs that are fitted to the weights alone."""
-    return plan(checkpoint, replace(work.settings.as_settings(), method=None, calibrate=NO_CALIBRATION))
+    settings = replace(work.settings.as_settings(), method=None, calibrate=NO_CALIBRATION)
+    if settings.bits is not None:  # what they are shared out by is not known: motifs are counted, as many as by default
+        settings = replace(settings, bits=None, s=None, coding=None)
+    return plan(checkpoint, settings)
 
 
 def _fit_to_weights(

@@ -90,7 +90,7 @@ def mosaic_of(checkpoint: Checkpoint, settings: Settings) -> Mosaic:
     """Read the mosaic off a checkpoint that has been projected: each distinct block is a motif, nothing is lost."""
     work = plan(checkpoint, settings)
     names = work.selection.chosen
-    pieces = [np.concatenate(list(iter_blocks(checkpoint.read(info.name), settings.s))) for info in names]
+    pieces = [np.concatenate(list(iter_blocks(checkpoint.read(info.name), work.settings.s))) for info in names]
     motifs, indices = np.unique(np.concatenate(pieces), axis=0, return_inverse=True)
     builder, done = MosaicBuilder(len(motifs)), 0
     for info, blocks in zip(names, pieces, strict=True):

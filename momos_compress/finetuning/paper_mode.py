@@ -18,6 +18,7 @@ from momos_compress.finetuning.settings import FULL
 from momos_compress.finetuning.setup import TrainingSetup
 from momos_compress.finetuning.topologies import fix
 from momos_compress.networks.load import model_of
+from momos_compress.settings import DEFAULT_S
 from momos_compress.sources.baseline import measured_names
 from momos_compress.sources.checkpoint import Checkpoint
 
@@ -41,7 +42,7 @@ class PaperMode:
         """Keep the blocks outside a topology at zero, and round weights in every pass, where that is asked for."""
         settings, topology = self.setup.settings, None
         if settings.topology is not None:
-            s = self.setup.compression.s
+            s = self.setup.compression.s or DEFAULT_S
             topology = fix(self.model, optimiser, settings.topology, settings.density, s, settings.seed)
         # After the topology, which names weights as they are called before they are parametrised.
         if settings.q < FULL:

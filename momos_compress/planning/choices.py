@@ -11,6 +11,8 @@ from momos_compress.mosaic.blocks import check_motif_count
 from momos_compress.planning.steps import read_steps
 from momos_compress.settings import (
     DEFAULT_C,
+    DEFAULT_RATE_WEIGHT,
+    DEFAULT_S,
     NO_CALIBRATION,
     SYNTHETIC,
     CodebookDtype,
@@ -22,6 +24,8 @@ from momos_compress.settings import (
 )
 from momos_compress.sources.checkpoint import Checkpoint
 
+LEVELS_RATE_WEIGHT = 1.0
+"""What a bit counts beside output error where motifs are levels: as much as a finer step would buy."""
 PAPER_METHOD = "random"
 """How the paper's protocol finds its motifs."""
 
@@ -36,6 +40,7 @@ class Choices:
     Attributes:
         c: Capacity, motifs over blocks; None where ``k`` was asked for.
         k: Number of motifs asked for; None where ``c`` decides it.
+        bits: Bits of the file for each weight, where motifs are levels; None where ``c`` or ``k`` counts motifs.
         s: Values in a block.
         method: How motifs are found, a name in ``METHODS``.
         calibrate: Data that motifs are fitted to, "synthetic" or "none".
@@ -59,6 +64,7 @@ class Choices:
 
     c: float | None
     k: int | None
+    bits: float | None
     s: int
     method: str
     calibrate: str
@@ -93,6 +99,14 @@ def check_compression(settings: Settings) -> None:
     check_settings(settings)
     if settings.c is not None and settings.k is not None:
         raise MomosError("give either `c` or `k`, not both: k = c times the number of blocks")
+    if settings.bits is not None:
+        for name in ("c", "k"):
+            if getattr(settings, name) is not None:
+                raise MomosError(f"give either `bits` or `{name}`: `bits` takes as many levels as it needs")
+        if settings.s not in (None, 1):
+            raise MomosError(f"`bits` is for motifs of one value; drop `s={settings.s}`, or use `c` or `k`")
+        if settings.protocol == "paper":
+            raise MomosError("`bits` is not for `protocol='paper'`, which counts motifs; use `c` or `k`")
     if settings.protocol == "paper" and settings.method not in (None, PAPER_METHOD):
         raise MomosError(f"`protocol='paper'` draws its motifs at random; drop `method={settings.method!r}`")
     _method_of(settings)
@@ -103,6 +117,10 @@ def check_compression(settings: Settings) -> None:
     resolve_device(settings.device)
 
 
+DEFAULT_BITS = {"high": 4.5, "balanced": 3.5, "small": 2.75}
+"""Bits for each weight by quality, where neither these nor motifs are counted."""
+
+
 def choose(checkpoint: Checkpoint, settings: Settings) -> Choices:
     """Make every choice that ``settings`` leave open.
 
@@ -111,10 +129,12 @@ def choose(checkpoint: Checkpoint, settings: Settings) -> Choices:
     """
     check_compression(settings)
     method, calibrate = _calibrated(checkpoint, settings)
+    bits = _bits(settings, method)
     return Choices(
-        c=DEFAULT_C if settings.c is None and settings.k is None else settings.c,
+        c=DEFAULT_C if settings.c is None and settings.k is None and bits is None else settings.c,
         k=settings.k,
-        s=settings.s,
+        bits=bits,
+        s=settings.s or (DEFAULT_S if bits is None else 1),
         method=method,
         calibrate=calibrate,
         protocol=settings.protocol,
@@ -126,9 +146,9 @@ def choose(checkpoint: Checkpoint, settings: Settings) -> Choices:
         seed=settings.seed,
         device=resolve_device(settings.device),
         bdm=settings.bdm,
-        coding=_coding(settings),
+        coding="spread" if bits is not None and settings.coding is None else _coding(settings),
         samples=settings.samples,
-        rate_weight=settings.rate_weight,
+        rate_weight=_rate_weight(settings, bits),
         exceptions=settings.exceptions,
         effort=settings.effort,
         time_limit=settings.time_limit,
@@ -140,6 +160,28 @@ def _codebook_dtype(settings: Settings) -> GivenOrMeasured:
     if settings.codebook_dtype is None and settings.protocol == "paper":
         return "float32"
     return settings.codebook_dtype
+
+
+def _bits(settings: Settings, method: str) -> float | None:
+    """Bits for each weight where motifs are levels: what was asked for, or what suits where nothing counts motifs."""
+    if settings.bits is not None:
+        if method != HESSIAN:
+            raise MomosError(
+                "`bits` shares them out by what the network computes, and no network is run; use `c` or `k`, or "
+                "`calibrate='DATA'`",
+                setting="bits",
+            )
+        return settings.bits
+    counted = settings.c is not None or settings.k is not None or settings.s is not None
+    if method != HESSIAN or counted or settings.protocol == "paper":
+        return None
+    return DEFAULT_BITS[settings.quality]
+
+
+def _rate_weight(settings: Settings, bits: float | None) -> float:
+    if settings.rate_weight is not None:
+        return settings.rate_weight
+    return DEFAULT_RATE_WEIGHT if bits is None else LEVELS_RATE_WEIGHT
 
 
 def _coding(settings: Settings) -> str:

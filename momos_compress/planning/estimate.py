@@ -63,6 +63,8 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> CostEstimate:
     motif_dtype = CODEBOOK_DTYPES["int8" if settings.codebook_dtype is None else settings.codebook_dtype]
     indices = packed_bytes(work.blocks, index_bits(work.k))
     file_bytes = work.k * s * motif_dtype.itemsize + indices + bytes_beside(checkpoint, work)
+    if settings.bits is not None:
+        file_bytes = round(settings.bits * work.parameters / 8)
     searches = work.blocks + (0 if METHODS[settings.method].draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     seconds = _seconds_per_block(work) * searches

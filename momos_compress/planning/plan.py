@@ -17,6 +17,8 @@ from momos_compress.sources.checkpoint import Checkpoint
 
 ALONE = "motifs are fitted to the weights alone, which loses more"
 """What warnings say where nothing can be run."""
+LEVELS = 8191
+"""Most levels of a fit that spends bits: -4095 to 4095."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
         if problem := faiss_problem():
             selection = selection.with_warning(problem)
     blocks = _blocks(selection, choices)
-    if choices.k is not None:
+    if choices.bits is not None:
+        k = LEVELS
+    elif choices.k is not None:
         if choices.k > blocks:
             selection = selection.with_warning(
                 f"k = {choices.k:,} is more than the {blocks:,} blocks; {blocks:,} motifs hold each of them"
@@ -75,6 +79,8 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
         )
     wanted = max(0, k - choices.zero_motif)
     sampled = wanted if METHODS[choices.method].draws else sample_size(blocks, k)
+    if choices.bits is not None:
+        sampled = 0  # levels are whole numbers: nothing is found on blocks
     parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)
     return Plan(choices, selection, parameters, blocks, k, sampled)
 

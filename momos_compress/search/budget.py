@@ -64,8 +64,8 @@ def check_budget(settings: Settings, budget: Budget, data: str | None) -> None:
         MomosError: if they do not go together.
     """
     budget.check()
-    if settings.c is not None or settings.k is not None:
-        given = "c" if settings.c is not None else "k"
+    given = next((name for name in ("c", "k", "bits") if getattr(settings, name) is not None), None)
+    if given is not None:
         raise MomosError(f"give either `{given}` or a target: a target chooses the number of motifs")
     check_disjoint(data, settings.calibrate)
     if budget.max_drop is not None and data is None and settings.calibrate in (None, NO_CALIBRATION, SYNTHETIC):

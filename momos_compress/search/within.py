@@ -128,7 +128,7 @@ def compress_within(
         sizes={s: file_sizes(checkpoint, one) for s, one in plans.items()},
         most_bytes=most_bytes,
         first_k=lambda s: max(2, int(DEFAULT_C * plans[s].blocks)),
-        rate_weights=rate_weights if rated else (settings.rate_weight, settings.rate_weight),
+        rate_weights=rate_weights if rated else (work.settings.rate_weight, work.settings.rate_weight),
     )
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as directory:
         runs = _Trials(checkpoint, budget, plans, bench, most_bytes, Path(directory), progress)

@@ -28,10 +28,11 @@ class Team:
     end with the ``with`` that they are made for, however it ends.
     """
 
-    def __init__(self, tree: MotifTree, lines: int) -> None:
+    def __init__(self, lines: int, tree: MotifTree | None = None) -> None:
         count = max(1, min(threads(), lines))
-        self._cuts = [lines * i // count for i in range(count + 1)]
-        self._memory = [memory_for(tree) for _ in range(count)]
+        cuts = [lines * i // count for i in range(count + 1)]
+        memory = [() if tree is None else (memory_for(tree),) for _ in range(count)]
+        self._parts = [(low, high, *own) for low, high, own in zip(cuts[:-1], cuts[1:], memory, strict=True)]
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
     def __enter__(self) -> "Team":
@@ -42,12 +43,11 @@ class Team:
             self._pool.shutdown(cancel_futures=True)
 
     def run(self, loop: Callable[..., None], *arguments: object) -> None:
-        """Run a loop over all lines: before these arguments it takes its first line, its end, and its memory."""
-        parts = list(zip(self._cuts[:-1], self._cuts[1:], self._memory, strict=True))
+        """Run a loop over all lines: before these arguments it takes its first line, its end, and memory for a tree."""
         if self._pool is None:
-            loop(*parts[0], *arguments)
+            loop(*self._parts[0], *arguments)
             return
-        for done in [self._pool.submit(loop, *part, *arguments) for part in parts]:
+        for done in [self._pool.submit(loop, *part, *arguments) for part in self._parts]:
             done.result()
 
 
@@ -84,7 +84,7 @@ def independent(tree: MotifTree, targets: torch.Tensor, weight: torch.Tensor) ->
     lines = targets.reshape(groups * rows, width).contiguous().numpy()
     weights, identity = weight.reshape(-1).contiguous().numpy(), torch.eye(s).numpy()
     into, dims = out.reshape(groups * rows, -1).numpy(), (0,) * s
-    with Team(tree, groups * rows) as team:
+    with Team(groups * rows, tree) as team:
         team.run(independently, tree, lines, weights, identity, into, dims)
     return out
 
@@ -109,8 +109,8 @@ def greedy(tree: MotifTree, left: torch.Tensor, upper: torch.Tensor, weight: tor
     metrics = metrics_of(inverse.double() @ inverse.double().transpose(2, 3)).numpy()
     out = torch.empty(groups, rows, width // s, dtype=torch.int32)
     held = [tensor.contiguous().numpy() for tensor in (left, weight, upper, inverse)]
-    with Team(tree, groups * rows) as team:
-        for low, high in _panels(width, s):
+    with Team(groups * rows, tree) as team:
+        for low, high in panels(width, s):
             errors = torch.empty(groups, rows, high - low)
             panel = (low // s, high // s), tree, *held, metrics, out.numpy(), errors.numpy(), (0,) * s
             team.run(greedily, *panel)
@@ -139,16 +139,16 @@ def descent(
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(own_blocks)).contiguous()
     metrics = metrics_of(own_blocks).numpy()
     held = [tensor.contiguous().numpy() for tensor in (pull, weight, moments, inverse)]
-    with Team(tree, groups * rows) as team:
-        for low, high in _panels(width, s):
+    with Team(groups * rows, tree) as team:
+        for low, high in panels(width, s):
             changes = torch.zeros(groups, rows, high - low)
             panel = (low // s, high // s), tree, *held, metrics, indices.numpy(), changes.numpy(), (0,) * s
             team.run(descending, *panel)
             if high < width:
-                _bring_up(pull[:, :, high:], changes, moments[:, low:high, high:])
+                bring_up(pull[:, :, high:], changes, moments[:, low:high, high:])
 
 
-def _bring_up(pull: torch.Tensor, changes: torch.Tensor, moments: torch.Tensor) -> None:
+def bring_up(pull: torch.Tensor, changes: torch.Tensor, moments: torch.Tensor) -> None:
     """Add what changed in a panel to the columns after it."""
     if len(pull) > 1:
         pull += changes @ moments
@@ -165,7 +165,7 @@ def _own_blocks(matrix: torch.Tensor, s: int) -> torch.Tensor:
     return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
 
 
-def _panels(width: int, s: int) -> list[tuple[int, int]]:
+def panels(width: int, s: int) -> list[tuple[int, int]]:
     """First columns of the panels, and those after their last."""
     step = max(1, PANEL // s) * s
     return [(low, min(low + step, width)) for low in range(0, width, step)]

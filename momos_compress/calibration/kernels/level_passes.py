@@ -1,0 +1,60 @@
+"""Whole layers of levels through the compiled loops."""
+
+import torch
+
+from momos_compress.calibration.kernels.passes import Team, bring_up, panels
+from momos_compress.calibration.levels import Rounding
+
+
+def greedy(
+    left: torch.Tensor,
+    upper: torch.Tensor,
+    classes: tuple[torch.Tensor, torch.Tensor],
+    rounding: Rounding,
+    out: torch.Tensor,
+) -> None:
+    """Round columns one after the other, where later ones answer for the errors of earlier ones.
+
+    Args:
+        left: (groups, rows, columns), the targets; changed.
+        upper: (groups, columns, columns) upper triangular, how errors move on.
+        classes: Of the rows (groups, rows), and of the columns (groups, columns), int32.
+        rounding: Levels and bits.
+        out: (groups, rows, columns) int32, filled.
+    """
+    from momos_compress.calibration.kernels.level_loops import greedily
+
+    groups, rows, width = left.shape
+    held = left.numpy(), rounding.price.contiguous().numpy(), upper.contiguous().numpy()
+    of = tuple(part.int().contiguous().numpy() for part in classes)
+    tables, values = rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
+    with Team(groups * rows) as team:
+        for low, high in panels(width, 1):
+            errors = torch.empty(groups, rows, high - low)
+            team.run(greedily, (low, high), *held, of, tables, values, out.numpy(), errors.numpy())
+            if high < width:
+                left[:, :, high:] -= errors @ upper[:, low:high, high:]
+
+
+def descent(pull: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rounding: Rounding) -> None:
+    """Give each value in turn its cheapest level with all others held fixed.
+
+    Args:
+        pull: (groups, rows, columns), the error times the moments; changed.
+        levels: (groups, rows, columns) int32; changed.
+        moments: (groups, columns, columns) positive definite.
+        rounding: Levels and bits.
+    """
+    from momos_compress.calibration.kernels.level_loops import descending
+
+    groups, rows, width = pull.shape
+    moments = moments.contiguous()
+    held = pull.numpy(), rounding.price.contiguous().numpy(), moments.numpy()
+    of = tuple(part.int().contiguous().numpy() for part in rounding.model.classes[rounding.name])
+    tables, values = rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
+    with Team(groups * rows) as team:
+        for low, high in panels(width, 1):
+            changes = torch.zeros(groups, rows, high - low)
+            team.run(descending, (low, high), *held, of, tables, values, levels.numpy(), changes.numpy())
+            if high < width:
+                bring_up(pull[:, :, high:], changes, moments[:, low:high, high:])

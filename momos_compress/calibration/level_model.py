@@ -1,0 +1,87 @@
+"""What levels cost in bits: a distribution for each class of values, the class from a value's row and its column.
+
+Weights of one output are alike in size, and so are those of one input; the product of a row's size and a column's
+predicts a value's, and with it how many bits its level takes. The coding ``spread`` finds classes of its own; these
+price bits while the mosaic is fitted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+CLASSES = 40
+"""Classes of values, each half an octave of their predicted size."""
+LEAST_OCTAVE = -8
+"""Binary logarithm of the predicted size of the first class."""
+PRIOR = 32
+"""Values that a geometric distribution of the class's own size counts as, beside those that are seen."""
+
+LEAST_SHARE = 2.0**-24
+"""Least probability of a level: what a stored one can be."""
+
+Classes = tuple[torch.Tensor, torch.Tensor]
+"""Of a layer's rows, (groups, rows) int32, and of its columns, (groups, columns) int32; they add up."""
+
+
+@dataclass(frozen=True)
+class LevelModel:
+    """Bits of levels by class.
+
+    Attributes:
+        bits: (CLASSES, levels) float32, levels from the lowest.
+        classes: Classes of the rows and columns of each layer, by its name.
+    """
+
+    bits: torch.Tensor
+    classes: dict[str, Classes]
+
+    def of(self, name: str) -> torch.Tensor:
+        """The class of each value of a layer: (groups, rows, columns) int64."""
+        rows, columns = self.classes[name]
+        return (rows[:, :, None] + columns[:, None, :]).clamp(0, CLASSES - 1).long()
+
+    def total(self, name: str, levels: torch.Tensor) -> float:
+        """Bits of a layer's levels, (groups, rows, columns), numbered from the lowest."""
+        count = self.bits.shape[1]
+        seen = torch.bincount((self.of(name) * count + levels.long()).reshape(-1), minlength=self.bits.numel())
+        return float(seen.double() @ self.bits.reshape(-1).double())
+
+
+def level_model(layers: Iterable[tuple[str, torch.Tensor]], most: int) -> LevelModel:
+    """The model of a mosaic of levels.
+
+    Args:
+        layers: Name and signed levels (groups, rows, columns), whole numbers in -most..most, of each layer.
+        most: The largest level.
+    """
+    count = 2 * most + 1
+    seen = torch.zeros(CLASSES * count, dtype=torch.int64)
+    classes = {}
+    for name, levels in layers:
+        classes[name] = classes_of(levels)
+        rows, columns = classes[name]
+        own = (rows[:, :, None] + columns[:, None, :]).clamp(0, CLASSES - 1).long()
+        seen += torch.bincount((own * count + levels.long() + most).reshape(-1), minlength=len(seen))
+    counts = seen.reshape(CLASSES, count).double() + PRIOR * _geometric(most)
+    return LevelModel((-(counts / counts.sum(dim=1, keepdim=True)).log2()).float(), classes)
+
+
+def classes_of(levels: torch.Tensor) -> Classes:
+    """Classes of a layer's rows and columns by the mean size of their levels (groups, rows, columns)."""
+    size = levels.abs().float()
+    rows = size.mean(dim=2) + 0.01
+    # A column's size against that of the rows that it runs through: the best product of rows and columns, nearly.
+    columns = (size.sum(dim=1) + 0.1) / (rows.sum(dim=1, keepdim=True) + 0.1)
+    halves = [2 * part.log2() for part in (rows, columns)]
+    return (halves[0].round() - 2 * LEAST_OCTAVE).int(), halves[1].round().int()
+
+
+def _geometric(most: int) -> torch.Tensor:
+    """Two-sided geometric distributions of each class's size: (CLASSES, levels)."""
+    size = torch.exp2(torch.arange(CLASSES) / 2 + LEAST_OCTAVE).double()[:, None]
+    # A two-sided geometric distribution with ratio t has the mean size 2 t / (1 - t^2).
+    ratio = ((1 + size.square()).sqrt() - 1) / size
+    away = torch.arange(-most, most + 1).abs()
+    shares = (ratio**away).clamp(min=LEAST_SHARE)
+    return shares / shares.sum(dim=1, keepdim=True)

@@ -1,0 +1,147 @@
+"""Motifs that are levels: s = 1, about one apart, in rows and columns whose scales make all errors cost the same.
+
+Rounding with feedback of errors and a price on bits is CERWU's (arXiv 2505.18758); steps by water-filling are those of
+WaterSIC (arXiv 2603.04956).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from momos_compress.calibration.greedy import feedback
+from momos_compress.calibration.kernels.available import compiled
+from momos_compress.calibration.level_model import LevelModel
+
+PRICE = 2 * 0.6931471805599453 / 12
+"""What a bit is worth in squared steps: at high rates a bit quarters the error of a step, 1 / 12."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the values of one layer are rounded.
+
+    Attributes:
+        values: (levels,) what each level stands for, ascending.
+        model: What levels cost.
+        name: The layer, as the model knows it.
+        price: (groups, rows), what a bit costs in squared error.
+    """
+
+    values: torch.Tensor
+    model: LevelModel
+    name: str
+    price: torch.Tensor
+
+
+def round_greedily(
+    targets: torch.Tensor, moments: torch.Tensor, order: torch.Tensor, rounding: Rounding
+) -> torch.Tensor:
+    """Levels of a layer, column after column, where later columns answer for the errors of earlier ones (GPTQ).
+
+    Args:
+        targets: (groups, rows, columns).
+        moments: (groups, columns, columns) positive definite.
+        order: (columns,), in which columns are rounded.
+        rounding: Levels and bits.
+
+    Returns:
+        (groups, rows, columns) int32, from the lowest level.
+    """
+    left = targets[:, :, order].contiguous()
+    upper = feedback(moments[:, order][:, :, order])
+    rows, columns = rounding.model.classes[rounding.name]
+    classes = (rows, columns[:, order])
+    out = torch.empty(left.shape, dtype=torch.int32)
+    if compiled(targets):
+        from momos_compress.calibration.kernels.level_passes import greedy
+
+        greedy(left, upper, classes, rounding, out)
+    else:
+        _greedy(left, upper, classes, rounding, out)
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    return out[:, :, back.cpu()]
+
+
+def round_alone(targets: torch.Tensor, rounding: Rounding) -> torch.Tensor:
+    """Levels of a layer, each value by itself: (groups, rows, columns) int32 of targets of that shape."""
+    ones = torch.ones(1, device=targets.device)
+    levels = [
+        cheapest(targets[:, :, j], ones, rounding, rounding.model.of(rounding.name)[:, :, j].to(targets.device)).cpu()
+        for j in range(targets.shape[2])
+    ]
+    return torch.stack(levels, dim=2).int()
+
+
+def improve_levels(
+    targets: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rounding: Rounding
+) -> torch.Tensor:
+    """One pass of coordinate descent over a layer's levels, which never raises the objective.
+
+    Args:
+        targets: (groups, rows, columns).
+        levels: (groups, rows, columns) int32.
+        moments: (groups, columns, columns) positive definite.
+        rounding: Levels and bits.
+
+    Returns:
+        The new levels, of the same shape.
+    """
+    levels = levels.clone()
+    pull = (targets - rounding.values.to(targets)[levels.long().to(targets.device)]) @ moments
+    if compiled(targets):
+        from momos_compress.calibration.kernels.level_passes import descent
+
+        descent(pull, levels, moments, rounding)
+        return levels
+    model = rounding.model.of(rounding.name).to(targets.device)
+    now = levels.long().to(targets.device)
+    values = rounding.values.to(targets)
+    for j in range(targets.shape[2]):
+        curvature = moments[:, j, j][:, None]
+        target = values[now[:, :, j]] + pull[:, :, j] / curvature
+        found = cheapest(target, curvature, rounding, model[:, :, j])
+        change = values[now[:, :, j]] - values[found]
+        pull += change[:, :, None] * moments[:, j][:, None, :]
+        now[:, :, j] = found
+    return now.int().cpu()
+
+
+def cheapest(target: torch.Tensor, curvature: torch.Tensor, rounding: Rounding, classes: torch.Tensor) -> torch.Tensor:
+    """The level of least ``curvature (target - value)^2 + price bits`` among zero and those about the nearest.
+
+    Args:
+        target: (groups, rows).
+        curvature: Of a shape that broadcasts against it.
+        rounding: Levels and bits.
+        classes: (groups, rows) of the values.
+
+    Returns:
+        (groups, rows) int64.
+    """
+    values, bits = rounding.values.to(target), rounding.model.bits.to(target)
+    middle, last = len(values) // 2, len(values) - 1
+    nearest = (target.round().long() + middle).clamp(0, last)
+    offered = [torch.full_like(nearest, middle), *((nearest + off).clamp(0, last) for off in (-1, 0, 1))]
+    among = torch.stack(offered)
+    costs = curvature * (target - values[among]).square() + rounding.price.to(target) * bits[classes, among]
+    return among.gather(0, costs.argmin(dim=0, keepdim=True))[0]
+
+
+def _greedy(
+    left: torch.Tensor,
+    upper: torch.Tensor,
+    classes: tuple[torch.Tensor, torch.Tensor],
+    rounding: Rounding,
+    out: torch.Tensor,
+) -> None:
+    values = rounding.values.to(left)
+    most = len(rounding.model.bits) - 1
+    rows, columns = (part.to(left.device) for part in classes)
+    for j in range(left.shape[2]):
+        own = upper[:, j, j][:, None]
+        kind = (rows + columns[:, j, None]).clamp(0, most).long()
+        found = cheapest(left[:, :, j], own.square().reciprocal(), rounding, kind)
+        out[:, :, j] = found.int().cpu()
+        error = (left[:, :, j] - values[found]) / own
+        left[:, :, j + 1 :] -= error[:, :, None] * upper[:, j, j + 1 :][:, None, :]
