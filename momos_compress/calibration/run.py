@@ -20,7 +20,8 @@ from momos_compress.calibration.retarget import retarget
 from momos_compress.calibration.start import Targets, first_state, targets_of
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.statistics import Statistics, measure_gradients, measure_inputs
-from momos_compress.calibration.survey import survey
+from momos_compress.calibration.survey import Survey, survey
+from momos_compress.calibration.validation import Kept, set_apart, validation_of
 from momos_compress.common.progress import Progress
 from momos_compress.common.stages import Stages
 from momos_compress.container.passthrough import stored_dtype
@@ -80,7 +81,9 @@ def fit_calibrated(
     Raises:
         MomosError: The network fails on the data, or gives values or gradients that are not finite.
     """
-    job = Job(checkpoint, work, model, data, spool_directory, tell)
+    job, apart = Job(checkpoint, work, model, data, spool_directory, tell), 0
+    if work.settings.bits is not None:
+        job, apart = set_apart(job)
     started = time.perf_counter()
     facts = survey(job)
     with stages.stage("trial"):
@@ -94,16 +97,12 @@ def fit_calibrated(
         _fit_first(job, state, steps.passes)
         excepted = _except(job, state) if work.settings.exceptions and not work.settings.include else {}
     compressed = copy.deepcopy(model)  # only now: the fit before holds most beside the network
-    for _ in range(steps.rounds):
-        with stages.stage("compare"):
-            rebuild(job, facts, state, compressed)
-            retarget(job, facts, steps, state, compressed)
-        with stages.stage("fit again"):
-            _improve(job, state, "fit again", steps.again)
+    _run_rounds(job, facts, steps, state, compressed, apart, stages)
     with stages.stage("round motifs"):
         stored, step = _stored_codebook(job, state)
         state.codebook = decode_codebook(stored, step).to(job.device)
-        improve(state, lambda done: tell("round motifs", done, state.blocks), codebook=False)
+        if state.levels is None:
+            improve(state, lambda done: tell("round motifs", done, state.blocks), codebook=False)
     with stages.stage("repair"):
         changed = rebuild(job, facts, state, compressed)
         changed |= tune_beside(job, facts, steps, compressed)
@@ -129,6 +128,30 @@ def _bits_for_levels(job: Job) -> float:
     assert job.settings.bits is not None
     scales = sum(info.shape[0] + info.values // info.shape[0] for info in job.work.selection.chosen)
     return job.settings.bits * job.work.parameters - 8 * (bytes_beside(job.checkpoint, job.work) + scales)
+
+
+def _run_rounds(
+    job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module, apart: int, stages: Stages
+) -> None:
+    """Compare the networks and fit again; where samples are apart, only as long as that helps on them."""
+    validation = validation_of(job, facts, apart) if apart and steps.rounds else None
+    kept: Kept | None = None
+    for number in range(steps.rounds + 1):
+        if number == steps.rounds and validation is None:
+            return
+        with stages.stage("compare"):
+            rebuild(job, facts, state, compressed)
+            if validation is not None:
+                loss = validation.loss(compressed)
+                if kept is not None and loss >= kept.loss:
+                    kept.restore(state)
+                    return
+                kept = Kept.of(state, loss)
+            if number == steps.rounds:
+                return
+            retarget(job, facts, steps, state, compressed)
+        with stages.stage("fit again"):
+            _improve(job, state, "fit again", steps.again)
 
 
 def _improve(job: Job, state: FitState, stage: str, passes: int) -> None:
