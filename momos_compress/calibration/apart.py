@@ -15,12 +15,14 @@ IMAGES_APART = 64
 TEXTS_APART = 16
 """Texts that are kept apart, where there are enough: each has many tokens."""
 MADE_APART = 16
-"""Further inputs that are made up, which takes as long for each as for one that is calibrated on."""
+"""Further inputs that are made up, at most half as many as are calibrated on: each takes as long."""
 LEAST_SHARE = 5
 """At most one sample in so many is kept apart."""
 
 
-def inputs_with_some_apart(checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Progress) -> CalibrationData:
+def inputs_with_some_apart(
+    checkpoint: Checkpoint, work: Plan, model: nn.Module, *, tell: Progress, trial: bool = False
+) -> CalibrationData:
     """The inputs that the settings ask for, and as ``held_out`` a few others of the same kind.
 
     Nothing is held out where the data have too few samples for it, or all of them were asked for.
@@ -30,13 +32,14 @@ def inputs_with_some_apart(checkpoint: Checkpoint, work: Plan, model: nn.Module,
         work: How it is compressed.
         model: The checkpoint's network, on the plan's device.
         tell: Told the steps of making inputs.
+        trial: Whether they only serve to tell what a run will take.
 
     Raises:
         NoInputsError: No inputs can be made up for this network.
         MomosError: The data cannot be read, do not fit the network or are too few.
     """
     if work.settings.calibrate == SYNTHETIC:
-        return calibration_inputs(checkpoint, work, model, tell=tell, held_out=MADE_APART)
+        return calibration_inputs(checkpoint, work, model, tell=tell, held_out=MADE_APART, trial=trial)
     apart = _count(checkpoint, work, model)
     if apart:
         try:

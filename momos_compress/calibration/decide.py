@@ -48,7 +48,7 @@ def decide(job: Job, facts: Survey) -> Decision:
     """Try the network and the search on this machine, and share out the time limit.
 
     Raises:
-        MomosError: The network fails on a batch, or its gradients are not finite.
+        MomosError: The network fails on a batch.
     """
     job.tell("trial", 0, 0)
     return decided(job, facts, pace_of(job, facts))

@@ -32,7 +32,7 @@ def forecast(job: Job) -> Forecast:
     """Try the network and the search on this machine.
 
     Raises:
-        MomosError: The network fails on a batch, or its gradients are not finite.
+        MomosError: The network fails on a batch.
     """
     facts = survey(job)
     return Forecast(decide(job, facts), held_bytes(job, facts))

@@ -46,13 +46,33 @@ def collect_gradients(
     Raises:
         MomosError: The network fails on the inputs, or its gradients are not finite.
     """
+    totals, seen = sum_gradients(model, layers, batches, device=device, seed=seed, progress=progress)
+    for name, total in totals.items():
+        if not bool(torch.isfinite(total).all()):
+            raise MomosError(
+                f"{name}: its gradients are not finite on the calibration inputs; give others, or use "
+                "`calibrate='none'`"
+            )
+    return {name: total / max(seen, 1) for name, total in totals.items()}
+
+
+def sum_gradients(
+    model: nn.Module,
+    layers: Iterable[LayerWeight],
+    batches: Iterable[Inputs],
+    *,
+    device: str,
+    seed: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[dict[str, torch.Tensor], int]:
+    """The sums of ``collect_gradients`` over samples, finite or not, and the samples seen."""
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     wanted = {layer: parameters[layer.own_name] for layer in layers if layer.own_name in parameters}
     totals = {layer.parameter: torch.zeros(layer.layout.rows or 1) for layer in wanted}
     seen = 0
     if not wanted:
-        return {}
+        return {}, seen
     with _trainable(parameters, wanted.values()) as unique:
         for batch in batches:
             out = forward(model, to_device(batch, device))
@@ -68,13 +88,7 @@ def collect_gradients(
                     totals[layer.parameter] += squared.cpu()
             seen += batch_length(batch)
             progress(batch_length(batch))
-    for name, total in totals.items():
-        if not bool(torch.isfinite(total).all()):
-            raise MomosError(
-                f"{name}: its gradients are not finite on the calibration inputs; give others, or use "
-                "`calibrate='none'`"
-            )
-    return {name: total / max(seen, 1) for name, total in totals.items()}
+    return totals, seen
 
 
 def _directions(

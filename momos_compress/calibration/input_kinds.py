@@ -10,9 +10,10 @@ from momos_compress.calibration.made_sounds import sounds, takes_sounds
 from momos_compress.calibration.made_tokens import (
     corpus_texts,
     drawn_sequences,
+    has_masked_head,
     is_decoder,
-    random_sequences,
     reads_tokens,
+    redrawn_sequences,
 )
 from momos_compress.calibration.wanted import Wanted
 from momos_compress.data.batches import to_device
@@ -44,7 +45,8 @@ INPUT_KINDS: dict[str, InputKind] = {
     "procedural images": InputKind(lambda wanted: takes_images(wanted.model), procedural_images),
     "texts": InputKind(reads_tokens, corpus_texts),
     "drawn sequences": InputKind(is_decoder, drawn_sequences),
-    "random sequences": InputKind(reads_tokens, random_sequences),
+    # Purely random tokens would serve worse than no inputs at all.
+    "redrawn sequences": InputKind(has_masked_head, redrawn_sequences),
     "sounds": InputKind(takes_sounds, sounds),
 }
 """Kinds of made-up inputs by name, the best first; the first that suits a network and runs is taken."""

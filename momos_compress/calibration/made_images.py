@@ -1,8 +1,10 @@
 """Images for a network that none were given for: procedural ones, trained further where it has batch norms."""
 
+from dataclasses import replace
+
 from momos_compress.calibration.channels import batch_norms
 from momos_compress.calibration.synthetic import BatchNormMatch
-from momos_compress.calibration.wanted import STAGE, Wanted, affordable, made_data
+from momos_compress.calibration.wanted import STAGE, Wanted, affordable, batch_size, made_data
 from momos_compress.data.draws import CalibrationData
 from momos_compress.data.preprocessing import image_form
 from momos_compress.data.procedural import natural_images
@@ -16,7 +18,7 @@ STEPS = 24
 LEAST_STEPS = 8
 """Below these, fewer images are trained instead, where no number is asked for."""
 TRAINED_TOGETHER = 64
-"""Images of a batch whose statistics are matched."""
+"""Images of a batch whose statistics are matched, about."""
 TRIAL_IMAGES = 4
 """Images of the step that is timed."""
 
@@ -34,9 +36,14 @@ def trained_images(wanted: Wanted) -> CalibrationData:
     image_steps = len(trial) * affordable(wanted.seconds, lambda: match.train(trial, 1))
     count, apart, steps = planned(image_steps, wanted.samples, wanted.held_out)
     pixels = natural_images(count + apart, form.shape, seed=wanted.seed)
+    if wanted.trial:
+        data = made_data(form.scaled(pixels), apart, "procedural images", form.batch)
+        share = (count + apart) * steps / max(1.0, image_steps)
+        return replace(data, left_out_seconds=(wanted.seconds or 0.0) * share)
     total = (count + apart) * max(1, steps)
-    for start in range(0, len(pixels), min(TRAINED_TOGETHER, count)):
-        part = slice(start, start + min(TRAINED_TOGETHER, count))
+    together = batch_size(count, apart, TRAINED_TOGETHER)
+    for start in range(0, len(pixels), together):
+        part = slice(start, start + together)
         images = form.scaled(pixels[part]).to(wanted.device)
         pixels[part] = match.train(images, steps, lambda done: wanted.tell(STAGE, done, total)).cpu()
     kind = "procedural images, trained to the statistics of batch norms" if steps else "procedural images"

@@ -1,13 +1,14 @@
-"""Token sequences for language models whose tokenizer is missing: drawn from the network itself, or at random."""
+"""Token sequences for language models whose tokenizer is missing, drawn from the network itself."""
 
 import inspect
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from momos_compress.calibration.wanted import STAGE, Wanted, made_data
+from momos_compress.calibration.wanted import STAGE, Wanted, batch_size, made_data
 from momos_compress.data.batches import Inputs
 from momos_compress.data.draws import CalibrationData, open_corpus
 from momos_compress.data.texts import continues_texts
@@ -52,29 +53,40 @@ def drawn_sequences(wanted: Wanted) -> CalibrationData:
     return _made(wanted, _generated, "sequences that the network drew itself")
 
 
-def random_sequences(wanted: Wanted) -> CalibrationData:
+def has_masked_head(wanted: Wanted) -> bool:
+    """Whether the network is a masked language model of transformers, which says what stands in a place."""
+    return reads_tokens(wanted) and "ForMaskedLM" in wanted.network
+
+
+def redrawn_sequences(wanted: Wanted) -> CalibrationData:
     """Uniformly random tokens, half of which a masked language model draws anew a few times by its own scores."""
-    if "ForMaskedLM" in wanted.network:
-        return _made(wanted, _redrawn, "sequences that the network's masked head drew from random tokens")
-    return _made(wanted, _uniform, "sequences of random tokens")
+    return _made(wanted, _redrawn, "sequences that the network's masked head drew from random tokens")
 
 
 def _made(wanted: Wanted, draw: Callable[[Wanted, int], torch.Tensor], kind: str) -> CalibrationData:
     """Sequences in batches until there are enough, or the time is over."""
     count = wanted.samples or SEQUENCES
     apart = min(wanted.held_out, max(1, count // 2))
+    together = batch_size(count, apart, DRAWN_TOGETHER)
     start, rows = time.perf_counter(), 0
     batches: list[torch.Tensor] = []
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(wanted.seed)
+        elapsed = left_out = 0.0
         while rows < count + apart:
-            batches.append(draw(wanted, min(DRAWN_TOGETHER, count + apart - rows)).cpu())
+            if wanted.trial and batches:  # as if others had been drawn, and taken as long
+                batches.append(batches[0][: count + apart - rows])
+                left_out += elapsed
+            else:
+                batches.append(draw(wanted, min(together, count + apart - rows)).cpu())
+                elapsed = time.perf_counter() - start
             rows += len(batches[-1])
             wanted.tell(STAGE, len(batches[-1]), count + apart)
-            if wanted.seconds is not None and time.perf_counter() - start > wanted.seconds:
+            if wanted.seconds is not None and elapsed + left_out > wanted.seconds:
                 break
     tokens = torch.cat(batches).clone()
-    return made_data(tokens, apart * rows // (count + apart), kind, lambda some: _batch(wanted, some))
+    data = made_data(tokens, apart * rows // (count + apart), kind, lambda some: _batch(wanted, some))
+    return replace(data, left_out_seconds=left_out)
 
 
 def _generated(wanted: Wanted, count: int) -> torch.Tensor:

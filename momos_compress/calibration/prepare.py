@@ -34,6 +34,7 @@ def calibration_inputs(
     *,
     tell: Progress,
     held_out: int = 0,
+    trial: bool = False,
 ) -> CalibrationData:
     """The inputs that the settings ask for: the user's data, or made-up ones.
 
@@ -43,6 +44,7 @@ def calibration_inputs(
         model: The checkpoint's network, on the plan's device.
         tell: Told how far the making of inputs is.
         held_out: Further samples to keep apart, to measure on; of data at most a third of what there is.
+        trial: Whether they only serve to tell what a run will take: made-up ones are left rough then.
 
     Raises:
         NoInputsError: No inputs can be made up for this network.
@@ -60,6 +62,7 @@ def calibration_inputs(
                 settings.device,
                 seconds_for_inputs(settings),
                 tell,
+                trial,
             )
         )
     if held_out:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.alternation import improve
-from momos_compress.calibration.gradients import collect_gradients
+from momos_compress.calibration.gradients import sum_gradients
 from momos_compress.calibration.level_model import level_model
 from momos_compress.calibration.levels import PRICE, Rounding, improve_levels
 from momos_compress.calibration.search import Rate
@@ -84,7 +84,7 @@ def network_seconds(
         device: Where the network is.
 
     Raises:
-        MomosError: The network fails on a batch, or its gradients are not finite.
+        MomosError: The network fails on a batch. Values that are not finite are left for the fit to name.
     """
 
     def run_forward() -> None:
@@ -92,7 +92,7 @@ def network_seconds(
             forward(model, to_device(few, device)).cpu()
 
     once = least_seconds(run_forward) / batch_length(few)
-    both = least_seconds(lambda: collect_gradients(model, layers, [fewer], device=device, seed=0))
+    both = least_seconds(lambda: sum_gradients(model, layers, [fewer], device=device, seed=0))
     return once, both / batch_length(fewer)
 
 
@@ -134,7 +134,12 @@ def pass_seconds(shapes: Sequence[tuple[int, int, int]], *, k: int, s: int, devi
     state = FitState(
         layers, moments, codebook.to(device), rate, rate_weight=1.0, zero_motif=False, device=device, price=0.01
     )
-    taken = least_seconds(lambda: improve(state, lambda done: None, codebook=False))
+
+    def run_pass() -> None:
+        improve(state, lambda done: None, codebook=False)
+
+    run_pass()  # loops may be compiled at their first call
+    taken = least_seconds(run_pass)
     return taken / state.blocks * sum(map(blocks, shapes))
 
 
@@ -161,4 +166,9 @@ def _level_pass(width: int, device: str, seed: int) -> float:
     rounding = Rounding(values, model, "layer", torch.full((1, LEVEL_ROWS), PRICE))
     moments = torch.eye(width, device=device)[None]
     first = (levels + TRIAL_LEVELS).int()
-    return least_seconds(lambda: improve_levels(targets.to(device), first, moments, rounding))
+
+    def run_pass() -> None:
+        improve_levels(targets.to(device), first, moments, rounding)
+
+    run_pass()  # loops may be compiled at their first call
+    return least_seconds(run_pass)

@@ -1,5 +1,6 @@
 """What made-up inputs are made from, and the data they become."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Wanted:
         seconds: Wall-clock time that the making may take, about; None sets no limit. Which inputs are made depends on
             the machine's speed only where this limit is reached.
         tell: Told how far it is.
+        trial: Whether only their number and shape count, as for a trial of what a run will take: what would take long
+            is left out, and timed.
     """
 
     model: nn.Module
@@ -39,6 +42,7 @@ class Wanted:
     device: str
     seconds: float | None
     tell: Progress
+    trial: bool = False
 
     @property
     def network(self) -> str:
@@ -60,6 +64,18 @@ def affordable(seconds: float | None, work: Callable[[], object]) -> float:
     work()
     took = time.perf_counter() - start
     return max(0.0, seconds - 2 * took) / max(took, 1e-6)
+
+
+def batch_size(count: int, apart: int, together: int) -> int:
+    """Inputs of a batch such that the held-out ones lie in the batches of the others, not in one of their own.
+
+    Args:
+        count: Inputs that are calibrated on.
+        apart: Further ones.
+        together: Inputs of a batch without the further ones, about.
+    """
+    batches = math.ceil(count / together)
+    return math.ceil((count + apart) / batches)
 
 
 def made_data(

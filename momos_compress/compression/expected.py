@@ -40,15 +40,14 @@ def expect(checkpoint: Checkpoint, work: Plan, *, progress: Progress = silent) -
     from momos_compress.calibration.job import Job
 
     stages = Stages()
-    work, network = open_network(checkpoint, work, stages=stages, progress=progress)
+    work, network = open_network(checkpoint, work, trial=True, stages=stages, progress=progress)
     if network is None:
         return Expected(work, estimate(checkpoint, work), None)
     opened = peak_memory_bytes()
     found = forecast(Job(checkpoint, work, network.model, network.data, None, progress))
     calibrated = dataclasses.replace(
         cost,
-        # Inputs have been opened here as the run will open them.
-        seconds=cost.seconds + stages.seconds + found.decision.seconds,
+        seconds=cost.seconds + stages.seconds + network.data.left_out_seconds + found.decision.seconds,
         peak_memory_bytes=max(peak_memory_bytes(), opened + found.held_bytes),
     )
     return Expected(work, calibrated, str(found.decision.steps))

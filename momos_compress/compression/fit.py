@@ -113,6 +113,7 @@ def open_network(
     work: Plan,
     *,
     held_out: int | None = None,
+    trial: bool = False,
     stages: Stages | None = None,
     progress: Progress = silent,
 ) -> tuple[Plan, NetworkInputs | None]:
@@ -122,6 +123,7 @@ def open_network(
         checkpoint: The weights.
         work: A plan.
         held_out: Further inputs to keep apart, to measure on; None: a few, where there are enough.
+        trial: Whether they only serve to tell what a run will take: made-up ones are left rough then.
         stages: Collects times and memory.
         progress: Told how far the making of inputs is.
 
@@ -145,9 +147,9 @@ def open_network(
     try:
         with stages.stage("inputs"):
             if held_out is None:
-                data = inputs_with_some_apart(checkpoint, work, model, tell=progress)
+                data = inputs_with_some_apart(checkpoint, work, model, tell=progress, trial=trial)
             else:
-                data = calibration_inputs(checkpoint, work, model, tell=progress, held_out=held_out)
+                data = calibration_inputs(checkpoint, work, model, tell=progress, held_out=held_out, trial=trial)
     except NoInputsError as error:
         alone = weights_alone(checkpoint, work)
         warned = alone.selection.with_warning(f"{error}: {ALONE}")

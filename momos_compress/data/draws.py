@@ -34,6 +34,7 @@ class CalibrationData:
         warnings: What was skipped or missing, a line each.
         read: From the first and the end position, the batch of the samples between, on the CPU.
         held_out: Samples of the same data that are not among these; None where none were asked for.
+        left_out_seconds: Time that making them would have taken further, where they are made up for a trial.
     """
 
     description: str
@@ -41,6 +42,7 @@ class CalibrationData:
     warnings: tuple[str, ...]
     read: Callable[[int, int], Inputs] = field(repr=False)
     held_out: "CalibrationData | None" = None
+    left_out_seconds: float = 0.0
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Inputs]:
         """Go through the samples in order, the same on every pass.

@@ -15,6 +15,8 @@ from torch import nn
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model, open_checkpoint
 from momos_compress.calibration import made_images
 from momos_compress.calibration import start as start_module
+from momos_compress.compression.expected import expect
+from momos_compress.planning.plan import plan
 from momos_compress.sources.checkpoint import Checkpoint
 
 WORDS = [f"word{number}" for number in range(28)]
@@ -126,6 +128,18 @@ def test_a_network_that_runs_on_nothing_that_can_be_made_up_is_fitted_to_its_wei
     assert warning.startswith("EfficientNet fails on a calibration batch")
     assert "'other'" in warning
     assert warning.endswith("motifs are fitted to the weights alone, which loses more")
+
+
+def test_what_is_expected_where_nothing_can_be_made_up_is_for_the_weights_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = depthwise()
+    monkeypatch.setattr(type(model), "forward", lambda self, x, other: x)
+    checkpoint = network_checkpoint(model)
+    expected = expect(checkpoint, plan(checkpoint, Settings(k=4, include=("classifier.weight",))))
+    assert expected.steps is None
+    assert expected.work.settings.method == "faiss"
+    assert any(warning.startswith("EfficientNet fails") for warning in expected.work.selection.warnings)
 
 
 def test_a_weight_that_is_not_a_number_is_named_before_anything_runs() -> None:

@@ -13,7 +13,7 @@ from momos_compress import MomosError, open_checkpoint
 from momos_compress.calibration import input_kinds
 from momos_compress.calibration.input_kinds import INPUT_KINDS, InputKind, NoInputsError, make_inputs
 from momos_compress.calibration.made_images import IMAGES, LEAST_IMAGES, LEAST_STEPS, STEPS, planned
-from momos_compress.calibration.wanted import Wanted, affordable
+from momos_compress.calibration.wanted import Wanted, affordable, batch_size
 from momos_compress.common.progress import silent
 from momos_compress.data import corpus
 from momos_compress.data.batches import Inputs
@@ -118,16 +118,9 @@ def test_a_decoder_without_a_tokenizer_draws_its_own_sequences() -> None:
     assert torch.equal(again["input_ids"], tokens)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("BertModel", "sequences of random tokens"),
-        ("BertForMaskedLM", "sequences that the network's masked head drew from random tokens"),
-    ],
-)
-def test_an_encoder_without_a_tokenizer_gets_random_tokens(name: str, kind: str) -> None:
-    data = make_inputs(wanted(bert(name)))
-    assert data.description == f"4 {kind}"
+def test_a_masked_head_without_a_tokenizer_draws_random_tokens_anew() -> None:
+    data = make_inputs(wanted(bert("BertForMaskedLM")))
+    assert data.description == "4 sequences that the network's masked head drew from random tokens"
     assert len(data.warnings) == 1
     batch, _ = both(data)
     assert isinstance(batch, dict)
@@ -136,12 +129,17 @@ def test_an_encoder_without_a_tokenizer_gets_random_tokens(name: str, kind: str)
     assert len(batch["input_ids"].unique()) > 40
 
 
+def test_an_encoder_without_a_tokenizer_gets_nothing_rather_than_random_tokens() -> None:
+    with pytest.raises(NoInputsError, match=r"^BertModel reads tokens and its tokenizer is missing"):
+        make_inputs(wanted(bert()))
+
+
 def test_a_broken_installation_is_told_and_something_else_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "CORPUS", Path("nowhere"))
-    data = make_inputs(wanted(bert(), source=str(minilm_directory())))
+    data = make_inputs(wanted(bert("BertForMaskedLM"), source=str(minilm_directory())))
     (warning,) = data.warnings
     assert warning.startswith("the texts that ship with the package cannot be read")
-    assert warning.endswith("calibrated on 4 sequences of random tokens instead")
+    assert warning.endswith("calibrated on 4 sequences that the network's masked head drew from random tokens instead")
 
 
 def test_speech_networks_get_noise_in_the_shape_of_their_inputs() -> None:
@@ -167,23 +165,14 @@ def test_speech_networks_get_noise_in_the_shape_of_their_inputs() -> None:
 class Two(nn.Module):
     """A network that wants more than it is known to take."""
 
-    main_input_name = "input_ids"
+    main_input_name = "pixel_values"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(9, 4)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.table
-
-    def forward(self, input_ids: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.table(input_ids) + other
-        return out
+    def forward(self, pixel_values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return pixel_values + other
 
 
 def test_a_network_that_wants_what_nobody_named() -> None:
     with pytest.raises(NoInputsError, match=r"^Two fails on a calibration batch \(.*'other'"):
-        # Its tokenizer is missing as well, but that is not what keeps it from running.
         make_inputs(wanted(Two()))
     with pytest.raises(NoInputsError, match=r"^nothing is known to run Linear on$"):
         make_inputs(wanted(nn.Linear(2, 2)))
@@ -207,6 +196,33 @@ def test_steps_give_way_before_images_and_both_follow_the_time() -> None:
         assert count >= LEAST_IMAGES
         assert 0 < apart <= count // 2
         assert steps * (count + apart) <= image_steps
+
+
+def test_what_is_held_out_shares_the_batches_of_the_others() -> None:
+    assert [batch_size(192, apart, 64) for apart in (0, 16, 96)] == [64, 70, 96]
+    assert [batch_size(count, 0, 64) for count in (1, 32, 65)] == [1, 32, 33]
+    assert batch_size(4, 2, 64) == 6
+
+
+def test_a_trial_has_as_many_inputs_and_leaves_out_what_takes_long() -> None:
+    model = model_of(open_checkpoint("digits"))
+    data = make_inputs(wanted(model, samples=24, seconds=1e6))
+    rough = make_inputs(wanted(model, samples=24, seconds=1e6, trial=True))
+    assert (data.samples, data.left_out_seconds) == (rough.samples, 0.0)
+    assert rough.read(0, 1).shape == data.read(0, 1).shape  # type: ignore[union-attr]
+    assert rough.description == f"{rough.samples} procedural images"
+    assert 0 < rough.left_out_seconds < 1000
+    decoder = llama()
+    drawn = make_inputs(wanted(decoder, samples=70, seconds=1e6))
+    copied = make_inputs(wanted(decoder, samples=70, seconds=1e6, trial=True))
+    (tokens, apart), (rough_tokens, rough_apart) = both(drawn), both(copied)
+    assert isinstance(tokens, dict)
+    assert isinstance(rough_tokens, dict)
+    assert rough_tokens["input_ids"].shape == tokens["input_ids"].shape
+    assert torch.equal(rough_tokens["input_ids"][:24], tokens["input_ids"][:24])  # the batch that was drawn
+    assert torch.equal(rough_tokens["input_ids"][24:48], tokens["input_ids"][:24])
+    assert apart["input_ids"].shape == rough_apart["input_ids"].shape  # type: ignore[index]
+    assert drawn.left_out_seconds == 0 < copied.left_out_seconds
 
 
 def test_work_is_timed_and_counted() -> None:

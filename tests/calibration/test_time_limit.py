@@ -2,6 +2,7 @@
 
 import pytest
 
+from momos_compress.calibration import trial
 from momos_compress.calibration.budget import (
     SHARES,
     Option,
@@ -122,3 +123,20 @@ def test_the_shortest_of_three_runs_counts_and_a_long_one_is_not_repeated() -> N
         left, count = list(times), []
         assert least_seconds(lambda: count.append(1), lambda: lambda: left.pop(0)) == expected  # noqa: B023
         assert len(count) == runs
+
+
+def test_what_is_compiled_at_a_first_call_is_not_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    from time import process_time
+
+    calls: list[int] = []
+
+    def improve(*_: object, codebook: bool) -> None:
+        start = process_time()
+        while not calls and process_time() - start < 0.3:
+            pass
+        calls.append(1)
+
+    monkeypatch.setattr(trial, "improve", improve)
+    monkeypatch.setattr(trial, "LONG", 0.0)  # even the shortest run is not repeated
+    assert trial.pass_seconds([(1, 2, 2)], k=2, s=1, device="cpu", seed=0) < 0.1
+    assert len(calls) == 2

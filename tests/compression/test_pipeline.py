@@ -92,7 +92,7 @@ def test_more_motifs_than_blocks_are_cut_with_a_warning(tmp_path: Path) -> None:
     weight = torch.randn(10, 10)
     weight /= weight.square().mean(dim=1, keepdim=True).sqrt()  # rows of scale 1
     checkpoint = memory_checkpoint({"w": weight})
-    work = plan(checkpoint, Settings(k=1000))
+    work = plan(checkpoint, Settings(k=1000, calibrate="none"))
     assert work.k == work.blocks == 30  # three for each row
     assert "1,000 is more than the 30 blocks" in work.selection.warnings[0]
     report = compress(
