@@ -46,7 +46,7 @@ def collect_gradients(
     Raises:
         MomosError: The network fails on the inputs, or its gradients are not finite.
     """
-    totals, seen = sum_gradients(model, layers, batches, device=device, seed=seed, progress=progress)
+    totals, seen = sum_gradients(model, layers, batches, device=device, seed=seed, classes=classes, progress=progress)
     for name, total in totals.items():
         if not bool(torch.isfinite(total).all()):
             raise MomosError(
@@ -63,6 +63,7 @@ def sum_gradients(
     *,
     device: str,
     seed: int,
+    classes: bool = False,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, torch.Tensor], int]:
     """The sums of ``collect_gradients`` over samples, finite or not, and the samples seen."""
