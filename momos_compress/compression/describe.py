@@ -22,6 +22,7 @@ def describe_run(
     settings = work.settings
     record: dict[str, Any] = {
         "capacity": settings.c,
+        **({} if settings.bits is None else {"bits": settings.bits}),
         "k_requested": work.k,
         "method": settings.method,
         "protocol": settings.protocol,
