@@ -52,9 +52,8 @@ def main() -> None:
     images, labels = labelled(given.data, original)
     wanted = outputs(original, images)
     print(f"original: top-1 {100 * (wanted.argmax(1) == labels).float().mean():.2f} % of {len(labels):,}")
-    print(
-        "| bits | seed | ratio | top-1, % | agreement, % | KL, nats | s | peak, GiB |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| bits | seed | ratio | top-1, % | agreement, % | KL, nats | s | peak, GiB |")
+    print("|---|---|---|---|---|---|---|---|")
     for bits in given.bits:
         for seed in range(given.seeds):
             with tempfile.TemporaryDirectory() as directory:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from momos_compress.calibration.codebook_solver import solved_codebook
-from momos_compress.calibration.level_model import LevelModel, level_model
-from momos_compress.calibration.levels import PRICE, Rounding, improve_levels, round_alone, round_greedily
+from momos_compress.calibration.level_model import LevelModel, Rounding, level_model
+from momos_compress.calibration.levels import PRICE, improve_levels, round_alone, round_greedily
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState, LevelState, normalised
 from momos_compress.calibration.waterfilling import RowsAndColumns, steps_of

@@ -48,6 +48,23 @@ class LevelModel:
         return float(seen.double() @ self.bits.reshape(-1).double())
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How the values of one layer are rounded.
+
+    Attributes:
+        values: (levels,) what each level stands for, ascending.
+        model: What levels cost.
+        name: The layer, as the model knows it.
+        price: (groups, rows), what a bit costs in squared error.
+    """
+
+    values: torch.Tensor
+    model: LevelModel
+    name: str
+    price: torch.Tensor
+
+
 def level_model(layers: Iterable[tuple[str, torch.Tensor]], most: int) -> LevelModel:
     """The model of a mosaic of levels.
 

@@ -4,33 +4,14 @@ Rounding with feedback of errors and a price on bits is CERWU's (arXiv 2505.1875
 WaterSIC (arXiv 2603.04956).
 """
 
-from dataclasses import dataclass
-
 import torch
 
 from momos_compress.calibration.greedy import feedback
 from momos_compress.calibration.kernels.available import compiled
-from momos_compress.calibration.level_model import LevelModel
+from momos_compress.calibration.level_model import Rounding
 
 PRICE = 2 * 0.6931471805599453 / 12
 """What a bit is worth in squared steps: at high rates a bit quarters the error of a step, 1 / 12."""
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """How the values of one layer are rounded.
-
-    Attributes:
-        values: (levels,) what each level stands for, ascending.
-        model: What levels cost.
-        name: The layer, as the model knows it.
-        price: (groups, rows), what a bit costs in squared error.
-    """
-
-    values: torch.Tensor
-    model: LevelModel
-    name: str
-    price: torch.Tensor
 
 
 def round_greedily(

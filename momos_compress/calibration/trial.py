@@ -9,8 +9,8 @@ from torch import nn
 
 from momos_compress.calibration.alternation import improve
 from momos_compress.calibration.gradients import sum_gradients
-from momos_compress.calibration.level_model import level_model
-from momos_compress.calibration.levels import PRICE, Rounding, improve_levels
+from momos_compress.calibration.level_model import Rounding, level_model
+from momos_compress.calibration.levels import PRICE, improve_levels
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState
 from momos_compress.calibration.store import MatrixStore

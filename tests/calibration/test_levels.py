@@ -9,8 +9,8 @@ from momos_compress.calibration.damping import damped
 from momos_compress.calibration.greedy import feedback
 from momos_compress.calibration.kernels import available
 from momos_compress.calibration.kernels.available import numba_loads
-from momos_compress.calibration.level_model import level_model
-from momos_compress.calibration.levels import PRICE, Rounding, improve_levels, round_alone, round_greedily
+from momos_compress.calibration.level_model import Rounding, level_model
+from momos_compress.calibration.levels import PRICE, improve_levels, round_alone, round_greedily
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

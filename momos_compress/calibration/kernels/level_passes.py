@@ -3,7 +3,7 @@
 import torch
 
 from momos_compress.calibration.kernels.passes import Team, bring_up, panels
-from momos_compress.calibration.levels import Rounding
+from momos_compress.calibration.level_model import Rounding
 
 
 def greedy(
