@@ -1,6 +1,5 @@
 """What a fit's steps take on this machine, from a short trial of each."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from momos_compress.calibration.levels import PRICE, improve_levels
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState
 from momos_compress.calibration.store import MatrixStore
+from momos_compress.common.stopwatch import stopwatch
 from momos_compress.data.batches import Inputs, batch_length, to_device
 from momos_compress.mosaic.blocks import row_layout
 from momos_compress.networks.forward import forward
@@ -51,12 +51,6 @@ class Pace:
     forward: float
     gradient: float
     fit_pass: float
-
-
-def stopwatch() -> Callable[[], float]:
-    """Time of the clock, or of the processors where that is less: what others take of the machine does not count."""
-    clock, processor = time.perf_counter(), time.process_time()
-    return lambda: min(time.perf_counter() - clock, time.process_time() - processor)
 
 
 def least_seconds(run: Callable[[], object], started: Stopwatch = stopwatch) -> float:

@@ -1,7 +1,6 @@
 """What made-up inputs are made from, and the data they become."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from momos_compress.common.progress import Progress
+from momos_compress.common.stopwatch import stopwatch
 from momos_compress.data.batches import Inputs
 from momos_compress.data.draws import CalibrationData
 
@@ -27,7 +27,7 @@ class Wanted:
         held_out: Further ones to keep apart, as far as there are enough.
         seed: Decides every draw.
         device: Where the network is.
-        seconds: Wall-clock time that the making may take, about; None sets no limit. Which inputs are made depends on
+        seconds: Time that the making may take, about; None sets no limit. Which inputs are made depends on
             the machine's speed only where this limit is reached.
         tell: Told how far it is.
         trial: Whether only their number and shape count, as for a trial of what a run will take: what would take long
@@ -60,9 +60,9 @@ def affordable(seconds: float | None, work: Callable[[], object]) -> float:
     if seconds is None:
         return float("inf")
     work()
-    start = time.perf_counter()
+    elapsed = stopwatch()
     work()
-    took = time.perf_counter() - start
+    took = elapsed()
     return max(0.0, seconds - 2 * took) / max(took, 1e-6)
 
 
