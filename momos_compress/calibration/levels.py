@@ -12,6 +12,8 @@ from momos_compress.calibration.level_model import Rounding
 
 PRICE = 2 * 0.6931471805599453 / 12
 """What a bit is worth in squared steps: at high rates a bit quarters the error of a step, 1 / 12."""
+CHUNK_VALUES = 2**21
+"""Values that are rounded at a time where each is by itself."""
 
 
 def round_greedily(
@@ -46,12 +48,15 @@ def round_greedily(
 
 def round_alone(targets: torch.Tensor, rounding: Rounding) -> torch.Tensor:
     """Levels of a layer, each value by itself: (groups, rows, columns) int32 of targets of that shape."""
-    ones = torch.ones(1, device=targets.device)
-    levels = [
-        cheapest(targets[:, :, j], ones, rounding, rounding.model.of(rounding.name)[:, :, j].to(targets.device)).cpu()
-        for j in range(targets.shape[2])
-    ]
-    return torch.stack(levels, dim=2).int()
+    rows, columns = (part.to(targets.device) for part in rounding.model.classes[rounding.name])
+    most, out = len(rounding.model.bits) - 1, torch.empty(targets.shape, dtype=torch.int32)
+    step = max(1, CHUNK_VALUES // (targets.shape[0] * targets.shape[2]))
+    for start in range(0, targets.shape[1], step):
+        part = slice(start, start + step)
+        classes = (rows[:, part, None] + columns[:, None, :]).clamp(0, most).long()
+        price = rounding.price[:, part, None].to(targets)
+        out[:, part] = cheapest(targets[:, part], 1.0, price, rounding, classes).int().cpu()
+    return out
 
 
 def improve_levels(
@@ -76,37 +81,47 @@ def improve_levels(
         descent(pull, levels, moments, rounding)
         return levels
     model = rounding.model.of(rounding.name).to(targets.device)
-    now = levels.long().to(targets.device)
+    now, price = levels.long().to(targets.device), rounding.price.to(targets)
     values = rounding.values.to(targets)
     for j in range(targets.shape[2]):
         curvature = moments[:, j, j][:, None]
         target = values[now[:, :, j]] + pull[:, :, j] / curvature
-        found = cheapest(target, curvature, rounding, model[:, :, j])
+        found = cheapest(target, curvature, price, rounding, model[:, :, j])
         change = values[now[:, :, j]] - values[found]
         pull += change[:, :, None] * moments[:, j][:, None, :]
         now[:, :, j] = found
     return now.int().cpu()
 
 
-def cheapest(target: torch.Tensor, curvature: torch.Tensor, rounding: Rounding, classes: torch.Tensor) -> torch.Tensor:
+def cheapest(
+    target: torch.Tensor,
+    curvature: torch.Tensor | float,
+    price: torch.Tensor,
+    rounding: Rounding,
+    classes: torch.Tensor,
+) -> torch.Tensor:
     """The level of least ``curvature (target - value)^2 + price bits`` among zero and those about the nearest.
 
     Args:
-        target: (groups, rows).
-        curvature: Of a shape that broadcasts against it.
+        target: Of any shape.
+        curvature: A number, or of a shape that broadcasts against it.
+        price: Of a shape that broadcasts against it.
         rounding: Levels and bits.
-        classes: (groups, rows) of the values.
+        classes: Of the values, of their shape.
 
     Returns:
-        (groups, rows) int64.
+        Levels from the lowest, int64 of the same shape.
     """
     values, bits = rounding.values.to(target), rounding.model.bits.to(target)
     middle, last = len(values) // 2, len(values) - 1
     nearest = (target.round().long() + middle).clamp(0, last)
-    offered = [torch.full_like(nearest, middle), *((nearest + off).clamp(0, last) for off in (-1, 0, 1))]
-    among = torch.stack(offered)
-    costs = curvature * (target - values[among]).square() + rounding.price.to(target) * bits[classes, among]
-    return among.gather(0, costs.argmin(dim=0, keepdim=True))[0]
+    found = torch.full_like(nearest, middle)
+    best = curvature * (target - values[middle]).square() + price * bits[classes, middle]
+    for off in (-1, 0, 1):
+        level = (nearest + off).clamp(0, last)
+        cost = curvature * (target - values[level]).square() + price * bits[classes, level]
+        found, best = torch.where(cost < best, level, found), torch.minimum(cost, best)
+    return found
 
 
 def _greedy(
@@ -122,7 +137,7 @@ def _greedy(
     for j in range(left.shape[2]):
         own = upper[:, j, j][:, None]
         kind = (rows + columns[:, j, None]).clamp(0, most).long()
-        found = cheapest(left[:, :, j], own.square().reciprocal(), rounding, kind)
+        found = cheapest(left[:, :, j], own.square().reciprocal(), rounding.price.to(left), rounding, kind)
         out[:, :, j] = found.int().cpu()
         error = (left[:, :, j] - values[found]) / own
         left[:, :, j + 1 :] -= error[:, :, None] * upper[:, j, j + 1 :][:, None, :]
