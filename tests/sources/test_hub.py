@@ -72,7 +72,10 @@ def compressed(
     c = "0.05" if repo == TIMM else "0.5"
     home, place = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("place")
     with LoopbackHub(repos) as hub:
-        done = momos(source, "--c", c, "--json", "-o", "out", endpoint=hub.url, home=home, directory=place)
+        done = momos(
+            source, "--c", c, "--calibrate", "none", "--json", "-o", "out",
+            endpoint=hub.url, home=home, directory=place,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Compressed(source, repo, repos[repo], home, place / "out", json.loads(done.stdout), done.stderr, hub)
 
@@ -155,7 +158,7 @@ def parameter_shapes(model: nn.Module) -> dict[str, torch.Size]:
 def test_a_filled_cache_is_enough_offline(compressed: Compressed, tmp_path: Path) -> None:
     c = str(compressed.report["c"])
     done = momos(
-        compressed.source, "--c", c, "--json", "-o", "again",
+        compressed.source, "--c", c, "--calibrate", "none", "--json", "-o", "again",
         endpoint=compressed.hub.url, home=compressed.home, directory=tmp_path, HF_HUB_OFFLINE="1",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
