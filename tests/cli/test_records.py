@@ -35,6 +35,7 @@ BOUNDS: dict[tuple[type, str], tuple[str, tuple[Any, ...], tuple[Any, ...]]] = {
     (Settings, "s"): ("block size `s` must lie in 1..64", (1, MAX_BLOCK_SIZE), (0, -1, MAX_BLOCK_SIZE + 1)),
     (Settings, "seed"): ("`seed` must be at least 0 and below 2^63", (0, 2**63 - 1), (-1, 2**63, 10**400)),
     (Settings, "samples"): ("`samples` must be at least 1", (1,), (0, -5)),
+    (Settings, "bits"): ("bits a weight `bits` must lie in (0, 16]", (0.5, 16.0), (0.0, -1.0, 16.5, NAN, INF)),
     (Settings, "rate_weight"): ("`rate_weight` must lie in 0..100", (0.0, 100.0), (-0.5, 100.5, NAN, INF)),
     (Settings, "time_limit"): ("`time_limit` must be positive", (0.001, 1e9), (0.0, -1.0, NAN, INF)),
     (FinetuneSettings, "epochs"): ("`epochs` must be at least 1", (1,), (0,)),

@@ -14,7 +14,7 @@ from momos_compress.planning.choices import check_compression, choose
 from momos_compress.planning.estimate import estimate
 from momos_compress.planning.plan import plan
 
-MAY_BE_NONE = {"k", "codebook_dtype", "samples", "time_limit", "steps"}
+MAY_BE_NONE = {"c", "k", "bits", "codebook_dtype", "samples", "time_limit", "steps"}
 """k: c is given; the dtype: it is measured; samples: as many as there are by default; time_limit
 and steps: the effort decides."""
 
@@ -85,6 +85,7 @@ def test_choices_asked_for_again_stay_the_same(protocol: Literal["default", "pap
     checkpoint = open_checkpoint("digits")
     choices = choose(checkpoint, Settings(protocol=protocol))
     assert all(value is not None for name, value in vars(choices).items() if name not in MAY_BE_NONE)
+    assert sum(value is not None for value in (choices.c, choices.k, choices.bits)) == 1
     assert choose(checkpoint, choices.as_settings()) == choices
 
 
