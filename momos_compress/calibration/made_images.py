@@ -20,7 +20,9 @@ LEAST_STEPS = 8
 TRAINED_TOGETHER = 64
 """Images of a batch whose statistics are matched, about."""
 TRIAL_IMAGES = 4
-"""Images of the step that is timed."""
+"""Images of the step that is timed, where they are large."""
+TRIAL_PLACES = TRIAL_IMAGES * 224 * 224
+"""Places of its images: of small images a few would take as long as many, and promise too little."""
 
 
 def trained_images(wanted: Wanted) -> CalibrationData:
@@ -32,7 +34,9 @@ def trained_images(wanted: Wanted) -> CalibrationData:
     form = image_form(wanted.model, wanted.source)
     match = BatchNormMatch(wanted.model)
     count = wanted.samples or IMAGES
-    trial = form.scaled(natural_images(min(TRIAL_IMAGES, count), form.shape, seed=wanted.seed)).to(wanted.device)
+    height, width = form.shape[1:]
+    few = min(count, TRAINED_TOGETHER, max(TRIAL_IMAGES, TRIAL_PLACES // (height * width)))
+    trial = form.scaled(natural_images(few, form.shape, seed=wanted.seed)).to(wanted.device)
     image_steps = len(trial) * affordable(wanted.seconds, lambda: match.train(trial, 1))
     count, apart, steps = planned(image_steps, wanted.samples, wanted.held_out)
     pixels = natural_images(count + apart, form.shape, seed=wanted.seed)
