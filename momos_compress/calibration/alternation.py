@@ -63,11 +63,6 @@ def improve(state: FitState, progress: Callable[[int], None], *, codebook: bool 
     state.rate = state.rate.counted(state.usage())
 
 
-def independent_mosaic(state: FitState, layer: LayerState) -> torch.Tensor:
-    """The cheapest motif of each block as if inputs were uncorrelated: (groups, rows, blocks) int32."""
-    return _independent(state, layer, _search(state))
-
-
 def drop_unused(state: FitState) -> None:
     """Take motifs that no block has out of the codebook, but for a zero motif; the rest is numbered anew."""
     used = state.usage() > 0
@@ -87,6 +82,7 @@ def _search(state: FitState) -> MotifSearch:
 
 
 def _independent(state: FitState, layer: LayerState, search: MotifSearch) -> torch.Tensor:
+    """The cheapest motif of each block as if inputs were uncorrelated: (groups, rows, blocks) int32."""
     return search.independent(layer.targets.to(state.device), state.bit_weight(layer))
 
 

@@ -51,7 +51,7 @@ def first_levels(state: FitState, read: Read, bits: float, progress: Callable[[i
         for layer in state.layers:
             _take_steps(layer, steps[layer.name].rows * 2.0**octave, importances[layer.name], read)
         whole = ((layer.name, layer.targets.round()) for layer in state.layers)
-        state.levels = LevelState(MOST, level_model(whole, MOST), {name: each.order for name, each in steps.items()})
+        state.levels = LevelState(level_model(whole, MOST), {name: each.order for name, each in steps.items()})
         state.codebook = torch.arange(-MOST, MOST + 1, dtype=torch.float32, device=state.device)[:, None]
         state.price = state.rate_weight * PRICE * 4.0**octave
         for layer in state.layers:

@@ -8,7 +8,7 @@ import torch
 
 from momos_compress.calibration.greedy import feedback
 from momos_compress.calibration.kernels.available import compiled
-from momos_compress.calibration.level_model import Rounding
+from momos_compress.calibration.level_model import Classes, Rounding
 
 PRICE = 2 * 0.6931471805599453 / 12
 """What a bit is worth in squared steps: at high rates a bit quarters the error of a step, 1 / 12."""
@@ -127,7 +127,7 @@ def cheapest(
 def _greedy(
     left: torch.Tensor,
     upper: torch.Tensor,
-    classes: tuple[torch.Tensor, torch.Tensor],
+    classes: Classes,
     rounding: Rounding,
     out: torch.Tensor,
 ) -> None:

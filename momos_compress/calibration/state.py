@@ -59,12 +59,10 @@ class LevelState:
     """What a fit of levels knows beside its layers.
 
     Attributes:
-        most: The largest level; the codebook's row i is about i - most.
         model: Bits of levels, as last counted.
         orders: Columns of each layer in the order in which they are rounded, by name.
     """
 
-    most: int
     model: LevelModel
     orders: dict[str, torch.Tensor]
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from momos_compress.data.batches import Inputs, attention_mask, batch_length, split, to_device
 from momos_compress.networks.forward import forward
-from momos_compress.networks.outputs import output_loss, output_weight
+from momos_compress.networks.outputs import mean_loss, output_loss, output_weight
 
 LEARNING_RATE = 1e-3
 """Of Adam, at the start of a cosine schedule."""
@@ -82,7 +82,7 @@ def tune(
     trained = _only_trainable(parameters, chosen)
     with torch.inference_mode():
         targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
-    start = _loss(compressed, batches, targets, device)
+    start = mean_loss(compressed, batches, targets, device=device)
     images = all(isinstance(batch, torch.Tensor) and batch.ndim == 4 for batch in batches)
     optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
@@ -98,7 +98,7 @@ def tune(
             optimiser.step()
             schedule.step()
             progress(batch_length(batches[i]))
-    if not _loss(compressed, batches, targets, device) < start:
+    if not mean_loss(compressed, batches, targets, device=device) < start:
         _restore(parameters, before)
         return []
     return [name for name in chosen if not torch.equal(parameters[name], before[name])]
@@ -137,14 +137,3 @@ def _add_gradients(model: nn.Module, inputs: Inputs, target: torch.Tensor, at_on
             return False
         loss.backward()  # type: ignore[no-untyped-call]
     return True
-
-
-def _loss(model: nn.Module, batches: Sequence[Inputs], targets: Sequence[torch.Tensor], device: str) -> float:
-    """Sum over all samples of how far the outputs are from their targets."""
-    total = 0.0
-    with torch.inference_mode():
-        for batch, target in zip(batches, targets, strict=True):
-            inputs = to_device(batch, device)
-            loss = output_loss(forward(model, inputs), target.to(device), attention_mask(inputs))
-            total += float(loss) * batch_length(batch)
-    return total

@@ -12,9 +12,9 @@ from torch import nn
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.survey import Survey
-from momos_compress.data.batches import Inputs, attention_mask, batch_length, split, to_device
+from momos_compress.data.batches import Inputs, split, to_device
 from momos_compress.networks.forward import forward
-from momos_compress.networks.outputs import output_loss
+from momos_compress.networks.outputs import mean_loss
 
 MOST_SAMPLES = 64
 """Samples kept for validation, where an eighth of all are as many."""
@@ -38,14 +38,7 @@ class Validation:
 
     def loss(self, network: nn.Module) -> float:
         """How far a network's outputs are from the original's: the mean over samples."""
-        total = count = 0.0
-        with torch.inference_mode():
-            for batch, target in zip(self.batches, self.targets, strict=True):
-                inputs = to_device(batch, self.device)
-                out = forward(network, inputs)
-                total += float(output_loss(out, target.to(self.device), attention_mask(inputs))) * batch_length(batch)
-                count += batch_length(batch)
-        return total / count
+        return mean_loss(network, self.batches, self.targets, device=self.device)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
 """How far a network's outputs are from another's."""
 
+from collections.abc import Iterable
+
 import torch
+from torch import nn
 from torch.nn import functional
+
+from momos_compress.data.batches import Inputs, attention_mask, batch_length, to_device
+from momos_compress.networks.forward import forward
 
 
 def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -26,6 +32,24 @@ def output_loss(out: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | No
     error = (out - target).square()
     real = _real(out, mask)
     return (error if real is None else error * real).sum() / output_weight(target, mask)
+
+
+def mean_loss(network: nn.Module, batches: Iterable[Inputs], targets: Iterable[torch.Tensor], *, device: str) -> float:
+    """The mean over samples of how far a network's outputs are from their targets.
+
+    Args:
+        network: On ``device``.
+        batches: Inputs, on the CPU.
+        targets: The wanted outputs of each batch, on the CPU.
+        device: Where the network is.
+    """
+    total, samples = 0.0, 0
+    with torch.inference_mode():
+        for batch, target in zip(batches, targets, strict=True):
+            inputs = to_device(batch, device)
+            loss = output_loss(forward(network, inputs), target.to(device), attention_mask(inputs))
+            total, samples = total + float(loss) * batch_length(batch), samples + batch_length(batch)
+    return total / max(samples, 1)
 
 
 def output_weight(target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from fit_states import distortion_of, positive, small_state, untold
 
-from momos_compress.calibration.alternation import first_pass, independent_mosaic
+from momos_compress.calibration.alternation import first_pass
 from momos_compress.calibration.damping import damped
 from momos_compress.calibration.greedy import feedback
 from momos_compress.calibration.objective import distortion
+from momos_compress.calibration.search import MotifSearch
 from momos_compress.calibration.state import FitState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -97,7 +98,7 @@ def test_the_first_pass_beats_the_nearest_motifs() -> None:
     first_pass(fit, untold)
     greedy = distortion_of(fit)
     for layer in fit.layers:
-        layer.indices = independent_mosaic(fit, layer)
+        layer.indices = MotifSearch(fit.codebook, fit.rate.bits).independent(layer.targets, fit.bit_weight(layer))
     assert greedy < 0.8 * distortion_of(fit)
     assert distortion(fit) == pytest.approx(distortion_of(fit), rel=1e-4)
 

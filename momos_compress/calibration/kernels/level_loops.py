@@ -1,7 +1,7 @@
 """The loops over a layer's values, each rounded to the level that costs least: squared error plus the price of bits.
 
 ``tables`` holds, for each class of values, the bits of every level; a value's class is that of its row plus that of its
-column. ``last`` is the number of levels less one, and levels are numbered from the lowest.
+column. Levels are numbered from the lowest.
 """
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy as np
 from momos_compress.calibration.kernels.jit import jit
 from momos_compress.calibration.kernels.tree import Floats, Integers
 
-ZERO = np.float32(0)
 NEAR = 1
 """Levels that are looked at on either side of the nearest, beside zero.
 

@@ -1,15 +1,16 @@
 """Whole layers of levels through the compiled loops."""
 
+import numpy as np
 import torch
 
 from momos_compress.calibration.kernels.passes import Team, bring_up, panels
-from momos_compress.calibration.level_model import Rounding
+from momos_compress.calibration.level_model import Classes, Rounding
 
 
 def greedy(
     left: torch.Tensor,
     upper: torch.Tensor,
-    classes: tuple[torch.Tensor, torch.Tensor],
+    classes: Classes,
     rounding: Rounding,
     out: torch.Tensor,
 ) -> None:
@@ -25,13 +26,11 @@ def greedy(
     from momos_compress.calibration.kernels.level_loops import greedily
 
     groups, rows, width = left.shape
-    held = left.numpy(), rounding.price.contiguous().numpy(), upper.contiguous().numpy()
-    of = tuple(part.int().contiguous().numpy() for part in classes)
-    tables, values = rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
+    held = left.numpy(), rounding.price.contiguous().numpy(), upper.contiguous().numpy(), *_costs(rounding, classes)
     with Team(groups * rows) as team:
         for low, high in panels(width, 1):
             errors = torch.empty(groups, rows, high - low)
-            team.run(greedily, (low, high), *held, of, tables, values, out.numpy(), errors.numpy())
+            team.run(greedily, (low, high), *held, out.numpy(), errors.numpy())
             if high < width:
                 left[:, :, high:] -= errors @ upper[:, low:high, high:]
 
@@ -48,13 +47,17 @@ def descent(pull: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rou
     from momos_compress.calibration.kernels.level_loops import descending
 
     groups, rows, width = pull.shape
-    moments = moments.contiguous()
-    held = pull.numpy(), rounding.price.contiguous().numpy(), moments.numpy()
-    of = tuple(part.int().contiguous().numpy() for part in rounding.model.classes[rounding.name])
-    tables, values = rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
+    costs = _costs(rounding, rounding.model.classes[rounding.name])
+    held = pull.numpy(), rounding.price.contiguous().numpy(), moments.contiguous().numpy(), *costs
     with Team(groups * rows) as team:
         for low, high in panels(width, 1):
             changes = torch.zeros(groups, rows, high - low)
-            team.run(descending, (low, high), *held, of, tables, values, levels.numpy(), changes.numpy())
+            team.run(descending, (low, high), *held, levels.numpy(), changes.numpy())
             if high < width:
                 bring_up(pull[:, :, high:], changes, moments[:, low:high, high:])
+
+
+def _costs(rounding: Rounding, classes: Classes) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+    """What the loops take of a rounding: classes of rows and columns, bits of levels in each class, and values."""
+    of = tuple(part.int().contiguous().numpy() for part in classes)
+    return of, rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
