@@ -16,7 +16,9 @@ EFFORT_SECONDS = {"quick": 60.0, "default": 240.0, "thorough": 1200.0}
 INPUT_SHARE = 0.1
 """Share of the limit for making inputs, where they are made."""
 SHARES = {"moments": 0.2, "gradients": 0.15, "fit": 0.25, "rounds": 0.2, "tuning": 0.2}
-"""Shares of the rest; what a step does not need goes to the others."""
+"""Shares of the rest for motifs that are blocks; what a step does not need goes to the others."""
+SHARES_OF_LEVELS = {"moments": 0.3, "gradients": 0.25, "fit": 0.1, "rounds": 0.0, "tuning": 0.35}
+"""The same for levels."""
 
 BATCH = 64
 """Samples of a batch, where as many fit into memory."""
@@ -46,6 +48,10 @@ ROUNDS = ((4, 4), (4, 2), (2, 2), (1, 2))
 """Rounds, and passes over the mosaic in each."""
 EPOCHS = (8, 4, 2, 1)
 """Epochs of tuning; none where one epoch takes too long."""
+PASSES_OF_LEVELS = (4, 2)
+"""Passes over levels: more change nothing, for the greedy rounding before them answers for errors already."""
+EPOCHS_OF_LEVELS = (2, 1)
+"""Epochs of tuning for levels."""
 
 MOMENTS_COST = 1.5
 """Forward passes that one sample's second moments cost."""
@@ -78,25 +84,31 @@ def seconds_for_inputs(settings: Choices) -> float:
     return INPUT_SHARE * seconds_allowed(settings)
 
 
-def options_of(samples: int, pace: Pace, repaired: int) -> dict[str, list[Option]]:
+def options_of(
+    samples: int, pace: Pace, repaired: int, *, levels: bool = False, tunes: bool = True
+) -> dict[str, list[Option]]:
     """What each step may do, dearest first.
 
     Args:
         samples: Samples there are.
         pace: Of this machine.
         repaired: Samples from which means and variances are repaired in a round.
+        levels: Whether motifs are levels.
+        tunes: Whether norms and biases are tuned at all.
     """
     forward, gradient = pace.forward, pace.gradient
     compared = halves(min(samples, COMPARED_SAMPLES), LEAST_COMPARED)
     rounds = [(count, again, compared[0]) for count, again in ROUNDS] + [(1, 2, n) for n in compared[1:]]
+    if levels:  # all layers' corrections at once are more than what there was to correct, in a network of 50 layers
+        rounds = [(0, 2, compared[0])]
     tuned = halves(samples, LEAST_SAMPLES)
-    tuning = [(epochs, samples) for epochs in EPOCHS] + [(1, n) for n in tuned[1:]]
+    tuning = [(epochs, samples) for epochs in (EPOCHS_OF_LEVELS if levels else EPOCHS)] + [(1, n) for n in tuned[1:]]
     return {
         "moments": [Option(MOMENTS_COST * n * forward, {"moments": n}) for n in halves(samples, LEAST_SAMPLES)],
         "gradients": [
             Option(n * gradient, {"gradients": n}) for n in halves(min(samples, GRADIENT_SAMPLES), LEAST_SAMPLES)
         ],
-        "fit": [Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in PASSES],
+        "fit": [Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in (PASSES_OF_LEVELS if levels else PASSES)],
         "rounds": [
             Option(
                 count * ((COMPARED_COST * n + 2 * repaired) * forward + again * pace.fit_pass),
@@ -106,10 +118,12 @@ def options_of(samples: int, pace: Pace, repaired: int) -> dict[str, list[Option
         ],
         "tuning": [
             # Both networks run in a step, and before and after all of them.
-            Option(n * (3 * forward + epochs * (forward + gradient)), {"epochs": epochs, "tuned": n})
+            Option(n * (4 * forward + epochs * (forward + gradient)), {"epochs": epochs, "tuned": n})
             for epochs, n in tuning
         ]
-        + [Option(0.0, {"epochs": 0, "tuned": tuned[-1]})],
+        + [Option(0.0, {"epochs": 0, "tuned": tuned[-1]})]
+        if tunes
+        else [Option(0.0, {"epochs": 0, "tuned": samples})],
     }
 
 
@@ -124,7 +138,9 @@ def halves(most: int, least: int) -> list[int]:
     return [most, *powers]
 
 
-def share_out(limit: float, options: Mapping[str, list[Option]]) -> dict[str, Option]:
+def share_out(
+    limit: float, options: Mapping[str, list[Option]], shares: Mapping[str, float] = SHARES
+) -> dict[str, Option]:
     """The option of each step that its share of the limit allows: the last where none does.
 
     Steps that need less than their share leave the rest to the others.
@@ -133,15 +149,15 @@ def share_out(limit: float, options: Mapping[str, list[Option]]) -> dict[str, Op
     while True:
         open_steps = [name for name in options if name not in chosen]
         left = limit - sum(option.seconds for option in chosen.values())
-        whole = sum(SHARES[name] for name in open_steps)
+        whole = sum(shares[name] for name in open_steps)
         content = {
-            name: options[name][0] for name in open_steps if options[name][0].seconds <= left * SHARES[name] / whole
+            name: options[name][0] for name in open_steps if options[name][0].seconds <= left * shares[name] / whole
         }
         if not content:
             break
         chosen |= content
     for name in open_steps:
-        allowed = left * SHARES[name] / whole
+        allowed = left * shares[name] / whole
         chosen[name] = next((each for each in options[name] if each.seconds <= allowed), options[name][-1])
     return chosen
 

@@ -54,7 +54,7 @@ def descent_direction(state: FitState, book: torch.Tensor, *, targets: bool) -> 
     """
     out = torch.zeros_like(book)
     for layer in state.layers:
-        indices = layer.indices.to(state.device)
+        indices = layer.indices.to(state.device, torch.int32)
         error = -book.index_select(0, indices.reshape(-1)).reshape(layer.targets.shape)
         if targets:
             error += layer.targets.to(state.device)
@@ -80,7 +80,7 @@ def _add_own_curvature(out: torch.Tensor, state: FitState, layer: LayerState, s:
     """Add to ``out`` (k, s s) what a layer's blocks add to the second derivative of the motif that each has."""
     weights = layer.weights.to(state.device)
     width = layer.targets.shape[2]
-    indices = layer.indices.to(state.device)
+    indices = layer.indices.to(state.device, torch.int32)
     if not layer.correlated:
         flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1)
         mass = torch.zeros(len(out), device=state.device).index_add_(0, indices.reshape(-1), flat)

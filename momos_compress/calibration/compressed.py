@@ -8,9 +8,13 @@ from momos_compress.calibration.repair import repair
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.survey import Survey
 from momos_compress.calibration.tuning import tune
+from momos_compress.calibration.validation import validation_loss
 from momos_compress.data.batches import batch_length, to_device
 from momos_compress.networks.layers import own_names
 from momos_compress.planning.steps import Steps
+
+TUNING_BATCH = 16
+"""Samples of a step of tuning, in pieces where fewer fit into memory."""
 
 
 def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> set[str]:
@@ -36,15 +40,24 @@ def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> 
             info = infos[layer.name]
             if own[layer.name] in parameters:
                 parameters[own[layer.name]].copy_(layer.weight(codebook, info.shape).to(info.dtype))
-    batch = to_device(next(iter(job.data.batches(facts.repair_samples))), job.device)
+    batch = to_device(job.data.read(range(facts.repair_samples)), job.device)
     return set(repair(job.model, compressed, facts.layers, batch, fixed=facts.fixed))
 
 
-def tune_beside(job: Job, facts: Survey, steps: Steps, compressed: nn.Module) -> set[str]:
-    """Train norms and biases of ``compressed`` in place; returns the names, in the network, of those that changed."""
+def tune_beside(job: Job, facts: Survey, steps: Steps, compressed: nn.Module, apart: int) -> set[str]:
+    """Train norms and biases of ``compressed`` in place; returns the names, in the network, of those that changed.
+
+    Args:
+        job: The fit.
+        facts: Of its network.
+        steps: On how many samples, and how often.
+        compressed: The network as the mosaic decodes, repaired.
+        apart: Samples behind the job's on which a loss that is not lower afterwards undoes it all; with none the
+            samples that it was tuned on serve for that.
+    """
     parameters = job.model.named_parameters()
     kept = [name for name, tensor in parameters if name in facts.beside and tensor.ndim < 2]
-    batches = list(job.data.batches(facts.batch, steps.tuned))
+    batches = list(job.data.batches(max(facts.batch, TUNING_BATCH), steps.tuned))
     count = sum(map(batch_length, batches)) * steps.epochs
     tuned = tune(
         job.model,
@@ -55,6 +68,7 @@ def tune_beside(job: Job, facts: Survey, steps: Steps, compressed: nn.Module) ->
         seed=job.settings.seed,
         device=job.device,
         at_once=facts.trained_at_once,
+        loss=(lambda network: validation_loss(job, facts, network, apart)) if apart else None,
         progress=lambda done: job.tell("tune", done, count),
     )
     return set(tuned)

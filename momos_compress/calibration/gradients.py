@@ -1,7 +1,7 @@
 """Importance of a layer's outputs: squared gradients of the network's outputs, by row of each weight."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -74,19 +74,21 @@ def sum_gradients(
     seen = 0
     if not wanted:
         return {}, seen
-    with _trainable(parameters, wanted.values()) as unique:
+
+    def take(parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        for layer, own in wanted.items():
+            if own is parameter:
+                totals[layer.parameter] += layer.layout.matrix(gradient).float().square().sum(dim=1).cpu()
+
+    with _trainable(parameters, wanted.values()) as unique, ExitStack() as stack:
+        for parameter in unique.values():  # each gradient goes as it comes: all together would be a second network
+            stack.callback(parameter.register_post_accumulate_grad_hook(take).remove)
         for batch in batches:
             out = forward(model, to_device(batch, device))
-            signed = (out * _directions(out, attention_mask(batch), generator, classes)).sum()
-            by_id: dict[int, torch.Tensor | None] = {}
             if out.requires_grad:  # else the outputs depend on none of them
-                gradients = torch.autograd.grad(signed, list(unique.values()), allow_unused=True)
-                by_id = dict(zip(unique, gradients, strict=True))
-            for layer, parameter in wanted.items():
-                gradient = by_id.get(id(parameter))
-                if gradient is not None:
-                    squared = layer.layout.matrix(gradient).float().square().sum(dim=1)
-                    totals[layer.parameter] += squared.cpu()
+                (out * _directions(out, attention_mask(batch), generator, classes)).sum().backward()
             seen += batch_length(batch)
             progress(batch_length(batch))
     return totals, seen

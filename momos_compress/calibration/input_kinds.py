@@ -68,7 +68,7 @@ def make_inputs(wanted: Wanted) -> CalibrationData:
         try:
             data = kind.make(wanted)
             with torch.inference_mode():
-                forward(wanted.model, to_device(data.read(0, 1), wanted.device))
+                forward(wanted.model, to_device(data.read([0]), wanted.device))
         except MomosError as error:
             problems.append(str(error))
             continue

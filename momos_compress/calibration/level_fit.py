@@ -55,7 +55,7 @@ def first_levels(state: FitState, read: Read, bits: float, progress: Callable[[i
         state.codebook = torch.arange(-MOST, MOST + 1, dtype=torch.float32, device=state.device)[:, None]
         state.price = state.rate_weight * PRICE * 4.0**octave
         for layer in state.layers:
-            layer.indices = _first(state, layer)
+            layer.indices = _first(state, layer).short()
             if trial == TRIALS:
                 progress(layer.indices.numel())
         state.levels.model = _counted(state)
@@ -78,9 +78,9 @@ def improve_all(state: FitState, progress: Callable[[int], None], *, codebook: b
         targets, rounding = layer.targets.to(state.device), rounding_of(state, layer)
         if layer.correlated:
             moments = state.moments[layer.name].to(state.device)
-            layer.indices = improve_levels(targets, layer.indices, moments, rounding)
+            layer.indices = improve_levels(targets, layer.indices, moments, rounding).short()
         else:
-            layer.indices = round_alone(targets, rounding)
+            layer.indices = round_alone(targets, rounding).short()
         progress(layer.indices.numel())
     assert state.levels is not None
     state.levels.model = _counted(state)

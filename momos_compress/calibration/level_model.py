@@ -17,6 +17,8 @@ LEAST_OCTAVE = -8
 PRIOR = 32
 """Values that a geometric distribution of the class's own size counts as, beside those that are seen."""
 
+COUNTED_VALUES = 2**22
+"""Values that are counted at a time."""
 LEAST_SHARE = 2.0**-24
 """Least probability of a level: what a stored one can be."""
 
@@ -38,13 +40,11 @@ class LevelModel:
 
     def of(self, name: str) -> torch.Tensor:
         """The class of each value of a layer: (groups, rows, columns) int64."""
-        rows, columns = self.classes[name]
-        return (rows[:, :, None] + columns[:, None, :]).clamp(0, CLASSES - 1).long()
+        return _classes_of_values(self.classes[name]).long()
 
     def total(self, name: str, levels: torch.Tensor) -> float:
         """Bits of a layer's levels, (groups, rows, columns), numbered from the lowest."""
-        count = self.bits.shape[1]
-        seen = torch.bincount((self.of(name) * count + levels.long()).reshape(-1), minlength=self.bits.numel())
+        seen = _counts(self.classes[name], levels, 0, self.bits.shape[1])
         return float(seen.double() @ self.bits.reshape(-1).double())
 
 
@@ -77,9 +77,7 @@ def level_model(layers: Iterable[tuple[str, torch.Tensor]], most: int) -> LevelM
     classes = {}
     for name, levels in layers:
         classes[name] = classes_of(levels)
-        rows, columns = classes[name]
-        own = (rows[:, :, None] + columns[:, None, :]).clamp(0, CLASSES - 1).long()
-        seen += torch.bincount((own * count + levels.long() + most).reshape(-1), minlength=len(seen))
+        seen += _counts(classes[name], levels, most, count)
     counts = seen.reshape(CLASSES, count).double() + PRIOR * _geometric(most)
     return LevelModel((-(counts / counts.sum(dim=1, keepdim=True)).log2()).float(), classes)
 
@@ -92,6 +90,28 @@ def classes_of(levels: torch.Tensor) -> Classes:
     columns = (size.sum(dim=1) + 0.1) / (rows.sum(dim=1, keepdim=True) + 0.1)
     halves = [2 * part.log2() for part in (rows, columns)]
     return (halves[0].round() - 2 * LEAST_OCTAVE).int(), halves[1].round().int()
+
+
+def _classes_of_values(classes: Classes) -> torch.Tensor:
+    """The class of each value, (groups, rows, columns) int32."""
+    return (classes[0][:, :, None] + classes[1][:, None, :]).clamp(0, CLASSES - 1)
+
+
+def _counts(classes: Classes, levels: torch.Tensor, lowest: int, count: int) -> torch.Tensor:
+    """How often each of ``count`` levels is there in each class, (CLASSES * count,) int64.
+
+    Args:
+        classes: Of the layer's rows and columns.
+        levels: (groups, rows, columns).
+        lowest: What is added to a level to number it from 0.
+        count: Levels.
+    """
+    seen = torch.zeros(CLASSES * count, dtype=torch.int64)
+    step = max(1, COUNTED_VALUES // (levels.shape[0] * levels.shape[2]))
+    for rows, part in zip(classes[0].split(step, dim=1), levels.split(step, dim=1), strict=True):
+        places = _classes_of_values((rows, classes[1])) * count + part.int() + lowest
+        seen += torch.bincount(places.reshape(-1), minlength=len(seen))
+    return seen
 
 
 def _geometric(most: int) -> torch.Tensor:

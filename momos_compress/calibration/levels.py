@@ -66,15 +66,15 @@ def improve_levels(
 
     Args:
         targets: (groups, rows, columns).
-        levels: (groups, rows, columns) int32.
+        levels: (groups, rows, columns), integers.
         moments: (groups, columns, columns) positive definite.
         rounding: Levels and bits.
 
     Returns:
-        The new levels, of the same shape.
+        The new levels, int32 of the same shape.
     """
-    levels = levels.clone()
-    pull = (targets - rounding.values.to(targets)[levels.long().to(targets.device)]) @ moments
+    levels = levels.to(torch.int32, copy=True)
+    pull = (targets - rounding.values.to(targets)[levels.to(targets.device)]) @ moments
     if compiled(targets):
         from momos_compress.calibration.kernels.level_passes import descent
 

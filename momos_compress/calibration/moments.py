@@ -50,13 +50,13 @@ class InputShift:
 
     Attributes:
         moments: E[x' x'^T], (groups, columns, columns) a sample, by the weight's name.
-        shifts: E[(x - x') x'^T], of the same shape.
+        shifts: E[(x - x') x'^T] of each half of the batches, of the same shape; from two one sees how sure they are.
         samples: Samples seen.
         vectors: Vectors that each layer's moments are taken from.
     """
 
     moments: MatrixStore
-    shifts: MatrixStore
+    shifts: tuple[MatrixStore, MatrixStore]
     samples: int
     vectors: dict[str, int]
 
@@ -121,7 +121,7 @@ def collect_shift(
     Raises:
         MomosError: A network fails on the inputs.
     """
-    run, moments, shifts = Pass(sampling), Products(sampling), Products(sampling)
+    run, moments, shifts = Pass(sampling), Products(sampling), (Products(sampling), Products(sampling))
     # Of the current batch, in the order of the runs, for a layer may run more than once.
     before: dict[str, deque[torch.Tensor]] = defaultdict(deque)
 
@@ -139,7 +139,7 @@ def collect_shift(
             if there is None or there.shape != here.shape:  # such as an expert that was chosen for other tokens
                 return
             moments.add(layer.parameter, here, None, places)
-            shifts.add(layer.parameter, there - here, here, places)
+            shifts[run.number % 2].add(layer.parameter, there - here, here, places)
 
         return see
 
@@ -149,4 +149,5 @@ def collect_shift(
         (compressed, [(name, compare(layer)) for name, layer in named]),
         begin=before.clear,
     )
-    return InputShift(moments.finish(run.seen), shifts.finish(run.seen), run.seen, moments.vectors)
+    halves = shifts[0].finish((run.seen + 1) // 2), shifts[1].finish(max(1, run.seen // 2))
+    return InputShift(moments.finish(run.seen), halves, run.seen, moments.vectors)

@@ -17,7 +17,7 @@ from momos_compress.calibration.state import FitState, LayerState
 
 def row_costs(state: FitState, layer: LayerState) -> torch.Tensor:
     """Each row's share of J without its rate: (groups, rows), on the device."""
-    decoded = state.codebook.index_select(0, layer.indices.reshape(-1).to(state.device))
+    decoded = state.codebook.index_select(0, layer.indices.reshape(-1).to(state.device, torch.int32))
     error = layer.targets.to(state.device) - decoded.reshape(layer.targets.shape)
     return (state.times_moments(layer, error) * error).sum(dim=2) * layer.weights.to(state.device)
 

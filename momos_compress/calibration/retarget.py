@@ -1,5 +1,7 @@
 """New targets for a layer whose inputs compression has changed."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -49,28 +51,43 @@ def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed:
         if state.levels is not None:
             moments = shrunk(moments, shift.worth(layer.name))
         padded, _ = damped(moments, s)
-        padded, moved = layer.scaled(padded), layer.scaled(shift.shifts[layer.name])
+        padded = layer.scaled(padded)
+        halves = [layer.scaled(half[layer.name]) for half in shift.shifts if layer.name in half]
         weight = job.checkpoint.read(layer.name)
         original = normalised(weight, layer.layout, layer.scales, groups[layer.name], s, layer.columns)
-        layer.targets = corrected(original, padded, moved)
+        layer.targets = corrected(original, padded, halves)
         state.moments[layer.name] = padded
 
 
-def corrected(targets: torch.Tensor, moments: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+def corrected(targets: torch.Tensor, moments: torch.Tensor, halves: Sequence[torch.Tensor]) -> torch.Tensor:
     """Targets moved towards T + T E[(x - x') x'^T] E[x' x'^T]^-1, which gives T x out of x' with least error.
+
+    What the two halves of the samples do not agree on is chance: the step is as long as lowers the error most on
+    samples that it was not taken from, by what each half says of the other's.
 
     Args:
         targets: T, (groups, rows, padded columns).
         moments: E[x' x'^T], damped, (groups, padded columns, padded columns).
-        shift: E[(x - x') x'^T], (groups, columns, columns).
+        halves: E[(x - x') x'^T] of each half of the samples, (groups, columns, columns); one where there is no other.
 
     Returns:
         (groups, rows, padded columns); padding stays as it is.
     """
-    width = shift.shape[2]
-    pull = targets[:, :, :width] @ shift
+    width = halves[0].shape[2]
     factor = torch.linalg.cholesky(moments[:, :width, :width].double())
-    step = torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2)
+    pulls = [(targets[:, :, :width] @ half).double() for half in halves]
+    steps = [torch.cholesky_solve(pull.transpose(1, 2), factor).transpose(1, 2) for pull in pulls]
+    step = sum(steps) / len(steps)
     out = targets.clone()
-    out[:, :, :width] += CORRECTION * step.float()
+    out[:, :, :width] += (CORRECTION * _trust(pulls, steps) * step).float()
     return out
+
+
+def _trust(pulls: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> float:
+    """The length of the mean step at which errors are least, 0 to 1; 1 where there is one half alone."""
+    if len(pulls) < 2:
+        return 1.0
+    own = sum(float((pull * step).sum()) for pull, step in zip(pulls, steps, strict=True))
+    other = float((pulls[0] * steps[1]).sum() + (pulls[1] * steps[0]).sum())
+    share = min(max(other / max(own, 1e-30), 0.0), 1.0)  # s / (s + n), signal and noise of a half
+    return 2 * share / (1 + share)  # s / (s + n / 2), those of the mean of both

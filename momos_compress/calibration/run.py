@@ -21,7 +21,7 @@ from momos_compress.calibration.start import Targets, first_state, targets_of
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.statistics import Statistics, measure_gradients, measure_inputs
 from momos_compress.calibration.survey import Survey, survey
-from momos_compress.calibration.validation import Kept, set_apart, validation_of
+from momos_compress.calibration.validation import Kept, set_apart, validation_loss
 from momos_compress.common.progress import Progress
 from momos_compress.common.stages import Stages
 from momos_compress.container.passthrough import stored_dtype
@@ -105,7 +105,7 @@ def fit_calibrated(
             improve(state, lambda done: tell("round motifs", done, state.blocks), codebook=False)
     with stages.stage("repair"):
         changed = rebuild(job, facts, state, compressed)
-        changed |= tune_beside(job, facts, steps, compressed)
+        changed |= tune_beside(job, facts, steps, compressed, apart)
     mosaic = _mosaic(job, state, stored, step)
     replaced = replaced_tensors(job, compressed, changed)
     warnings = _warnings(data, statistics, targets, decision.warning(time.perf_counter() - started))
@@ -134,15 +134,14 @@ def _run_rounds(
     job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module, apart: int, stages: Stages
 ) -> None:
     """Compare the networks and fit again; where samples are apart, only as long as that helps on them."""
-    validation = validation_of(job, facts, apart) if apart and steps.rounds else None
     kept: Kept | None = None
-    for number in range(steps.rounds + 1):
-        if number == steps.rounds and validation is None:
+    for number in range(steps.rounds + 1 if steps.rounds else 0):
+        if number == steps.rounds and not apart:
             return
         with stages.stage("compare"):
             rebuild(job, facts, state, compressed)
-            if validation is not None:
-                loss = validation.loss(compressed)
+            if apart:
+                loss = validation_loss(job, facts, compressed, apart)
                 if kept is not None and loss >= kept.loss:
                     kept.restore(state)
                     return

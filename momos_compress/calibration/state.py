@@ -23,7 +23,7 @@ class LayerState:
         weights: (groups, rows), importance of a squared error of the normalised weight.
         correlated: Whether the layer's second moments are known; otherwise they count as the identity.
         columns: (columns,) uint8 codes of the columns' scales; None where they have none.
-        indices: (groups, rows, blocks) int32, the mosaic; empty before the first pass.
+        indices: (groups, rows, blocks), the mosaic, int32 or int16 for levels; empty before the first pass.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LayerState:
 
     def decoded(self, codebook: torch.Tensor) -> torch.Tensor:
         """The normalised weight that the motifs give: (groups, rows, columns)."""
-        return codebook[self.indices.long()].reshape(self.targets.shape)
+        return codebook[self.indices.int()].reshape(self.targets.shape)
 
     def scaled(self, moments: torch.Tensor) -> torch.Tensor:
         """Moments (groups, columns, columns) of a layer's inputs, of those that the normalised weight sees."""
@@ -102,7 +102,7 @@ class FitState:
         """Blocks of each motif: (k,) int64."""
         usage = torch.zeros(len(self.codebook), dtype=torch.int64)
         for layer in self.layers:
-            usage += torch.bincount(layer.indices.reshape(-1).long(), minlength=len(usage))
+            usage += torch.bincount(layer.indices.reshape(-1), minlength=len(usage))
         return usage
 
     def bit_weight(self, layer: LayerState) -> torch.Tensor:

@@ -40,9 +40,9 @@ class Survey:
 
 
 def survey(job: Job) -> Survey:
-    """Run the network on two samples, and see."""
+    """Run the network on the two longest samples, and see."""
     layers = find_layers(job.model, job.work.selection.chosen)
-    few = to_device(next(iter(job.data.batches(2))), job.device)
+    few = to_device(job.data.longest(2), job.device)
     values = sample_values(job.model, few)
     beside = _changeable(job.model, job.work)
     fixed = frozenset(job.model.state_dict()) - beside

@@ -66,15 +66,15 @@ def least_seconds(run: Callable[[], object], started: Stopwatch = stopwatch) -> 
 
 
 def network_seconds(
-    model: nn.Module, layers: Sequence[LayerWeight], few: Inputs, fewer: Inputs, *, device: str
+    model: nn.Module, layers: Sequence[LayerWeight], few: Sequence[Inputs], fewer: Sequence[Inputs], *, device: str
 ) -> tuple[float, float]:
     """Seconds of one sample's forward pass, and of its gradients.
 
     Args:
         model: The network, on ``device``.
         layers: Weights that gradients are taken of.
-        few: A batch of forward passes.
-        fewer: A batch of gradients.
+        few: Batches of forward passes.
+        fewer: Batches of gradients.
         device: Where the network is.
 
     Raises:
@@ -83,11 +83,12 @@ def network_seconds(
 
     def run_forward() -> None:
         with torch.inference_mode():
-            forward(model, to_device(few, device)).cpu()
+            for batch in few:
+                forward(model, to_device(batch, device)).cpu()
 
-    once = least_seconds(run_forward) / batch_length(few)
-    both = least_seconds(lambda: sum_gradients(model, layers, [fewer], device=device, seed=0))
-    return once, both / batch_length(fewer)
+    once = least_seconds(run_forward) / sum(map(batch_length, few))
+    both = least_seconds(lambda: sum_gradients(model, layers, fewer, device=device, seed=0))
+    return once, both / sum(map(batch_length, fewer))
 
 
 def pass_seconds(shapes: Sequence[tuple[int, int, int]], *, k: int, s: int, device: str, seed: int) -> float:

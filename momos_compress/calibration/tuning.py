@@ -5,12 +5,14 @@ Images are seen shifted and mixed in pairs, anew at each step, and both networks
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from momos_compress.data.batches import Inputs, attention_mask, batch_length, split, to_device
+from momos_compress.networks.comparison import gives_classes
 from momos_compress.networks.forward import forward
 from momos_compress.networks.outputs import mean_loss, output_loss, output_weight
 
@@ -53,11 +55,12 @@ def tune(
     seed: int,
     device: str,
     at_once: int | None = None,
+    loss: Callable[[nn.Module], float] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
     """Train parameters of the compressed network in place: Adam with a cosine schedule.
 
-    Batch norms keep their running statistics. A loss that is not lower afterwards on the same inputs undoes it all.
+    Batch norms keep their running statistics. A loss that is not lower afterwards undoes it all.
 
     Args:
         original: The network whose outputs are matched.
@@ -69,6 +72,7 @@ def tune(
         device: Where both networks are.
         at_once: Samples that a backward pass may hold, for memory's sake; a batch of more goes in pieces whose
             gradients add up to its own.
+        loss: Tells how far the compressed network's outputs are from the original's; None measures it on the inputs.
         progress: Told the samples done since the last call.
 
     Returns:
@@ -80,25 +84,29 @@ def tune(
         return []
     before = {name: parameters[name].detach().clone() for name in chosen}
     trained = _only_trainable(parameters, chosen)
-    with torch.inference_mode():
-        targets = [forward(original, to_device(batch, device)).cpu() for batch in batches]
-    start = mean_loss(compressed, batches, targets, device=device)
+    scores = gives_classes(original) or None
+    if loss is None:
+        loss = partial(mean_loss, original, batches=batches, device=device, scores=scores)
+    start = loss(compressed)
     images = all(isinstance(batch, torch.Tensor) and batch.ndim == 4 for batch in batches)
     optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for i in torch.randperm(len(batches), generator=generator).tolist():
-            inputs, target = to_device(batches[i], device), targets[i]
+            inputs = to_device(batches[i], device)
             if images:
-                inputs, target = _varied_pair(original, inputs, generator)
+                assert isinstance(inputs, torch.Tensor)
+                inputs = varied(inputs, generator)
+            with torch.no_grad():
+                target = forward(original, inputs)
             optimiser.zero_grad()
-            if not _add_gradients(compressed, inputs, target.clone().to(device), at_once):
+            if not _add_gradients(compressed, inputs, target, at_once, scores):
                 return []
             optimiser.step()
             schedule.step()
             progress(batch_length(batches[i]))
-    if not mean_loss(compressed, batches, targets, device=device) < start:
+    if not loss(compressed) < start:
         _restore(parameters, before)
         return []
     return [name for name in chosen if not torch.equal(parameters[name], before[name])]
@@ -118,21 +126,16 @@ def _restore(parameters: Mapping[str, nn.Parameter], values: Mapping[str, torch.
             parameters[name].copy_(value)
 
 
-def _varied_pair(original: nn.Module, images: Inputs, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Varied images, and what the original makes of them."""
-    assert isinstance(images, torch.Tensor)
-    inputs = varied(images, generator)
-    with torch.no_grad():
-        return inputs, forward(original, inputs)
-
-
-def _add_gradients(model: nn.Module, inputs: Inputs, target: torch.Tensor, at_once: int | None) -> bool:
+def _add_gradients(
+    model: nn.Module, inputs: Inputs, target: torch.Tensor, at_once: int | None, scores: bool | None
+) -> bool:
     """Add the gradients of a batch's loss, piece by piece; False where nothing that is trained has any."""
-    whole = output_weight(target, attention_mask(inputs))
+    whole = output_weight(target, attention_mask(inputs), scores=scores)
     for piece, wanted in zip(split(inputs, at_once), split(target, at_once), strict=True):
         assert isinstance(wanted, torch.Tensor)
         mask = attention_mask(piece)
-        loss = output_loss(forward(model, piece), wanted, mask) * (output_weight(wanted, mask) / whole)
+        share = output_weight(wanted, mask, scores=scores) / whole
+        loss = output_loss(forward(model, piece), wanted, mask, scores=scores) * share
         if not loss.requires_grad:
             return False
         loss.backward()  # type: ignore[no-untyped-call]

@@ -12,33 +12,13 @@ from torch import nn
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.survey import Survey
-from momos_compress.data.batches import Inputs, split, to_device
-from momos_compress.networks.forward import forward
+from momos_compress.networks.comparison import gives_classes
 from momos_compress.networks.outputs import mean_loss
 
 MOST_SAMPLES = 64
 """Samples kept for validation, where an eighth of all are as many."""
 LEAST_SAMPLES = 4
 """Samples below which none are kept: they would not tell."""
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Samples that the fit does not see, and what the original network makes of them.
-
-    Attributes:
-        batches: The inputs, on the CPU.
-        targets: The original's outputs, on the CPU.
-        device: Where networks run.
-    """
-
-    batches: list[Inputs]
-    targets: list[torch.Tensor]
-    device: str
-
-    def loss(self, network: nn.Module) -> float:
-        """How far a network's outputs are from the original's: the mean over samples."""
-        return mean_loss(network, self.batches, self.targets, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -76,10 +56,10 @@ def set_apart(job: Job) -> tuple[Job, int]:
     return dataclasses.replace(job, data=data), count
 
 
-def validation_of(job: Job, facts: Survey, count: int) -> Validation:
-    """Run the original on the ``count`` samples behind those of the job."""
+def validation_loss(job: Job, facts: Survey, compressed: nn.Module, count: int) -> float:
+    """How far a network's outputs are from the original's on the ``count`` samples behind those of the job."""
     start = job.data.samples
-    batches = list(split(job.data.read(start, start + count), facts.batch))
-    with torch.inference_mode():
-        targets = [forward(job.model, to_device(batch, job.device)).cpu() for batch in batches]
-    return Validation(batches, targets, job.device)
+    behind = dataclasses.replace(job.data, samples=start + count)
+    batches = behind.batches(facts.batch, start=start)
+    scores = gives_classes(job.model) or None
+    return mean_loss(job.model, compressed, batches, device=job.device, scores=scores)

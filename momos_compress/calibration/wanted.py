@@ -91,7 +91,7 @@ def made_data(
     """
 
     def data(rows: torch.Tensor, words: str, further: CalibrationData | None = None) -> CalibrationData:
-        return CalibrationData(words, len(rows), (), lambda start, stop: batch(rows[start:stop]), further)
+        return CalibrationData(words, len(rows), (), lambda positions: batch(rows[list(positions)]), further)
 
     first = len(made) - apart
     further = data(made[first:], f"{apart:,} further {kind}") if apart else None

@@ -17,7 +17,7 @@ from momos_compress.fitting.rounding import smallest_dtype
 from momos_compress.fitting.row_scales import find_rows
 from momos_compress.fitting.sampling import draw_blocks
 from momos_compress.mosaic.mosaic import Mosaic
-from momos_compress.networks.load import model_of
+from momos_compress.networks.load import lay_out_for_speed, model_of
 from momos_compress.planning.plan import ALONE, Plan, plan
 from momos_compress.settings import NO_CALIBRATION
 from momos_compress.sources.checkpoint import Checkpoint
@@ -144,6 +144,7 @@ def open_network(
     with stages.stage("load network"):
         check_weights(checkpoint, work)
         model = model_of(checkpoint, device=work.settings.device)
+        lay_out_for_speed(model, work.settings.device)
     try:
         with stages.stage("inputs"):
             if held_out is None:

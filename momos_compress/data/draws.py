@@ -1,6 +1,6 @@
 """Inputs without labels that a network is calibrated on: images for timm's networks, texts for language models."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,30 +32,56 @@ class CalibrationData:
         description: How many of what, for reports: "512 images of train".
         samples: How many there are.
         warnings: What was skipped or missing, a line each.
-        read: From the first and the end position, the batch of the samples between, on the CPU.
+        read: From positions of samples, their batch on the CPU.
         held_out: Samples of the same data that are not among these; None where none were asked for.
         left_out_seconds: Time that making them would have taken further, where they are made up for a trial.
+        lengths: Tokens of each sample, where a batch fills its samples up to the longest; none where all are alike.
     """
 
     description: str
     samples: int
     warnings: tuple[str, ...]
-    read: Callable[[int, int], Inputs] = field(repr=False)
+    read: Callable[[Sequence[int]], Inputs] = field(repr=False)
     held_out: "CalibrationData | None" = None
     left_out_seconds: float = 0.0
+    lengths: tuple[int, ...] = field(default=(), repr=False)
 
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Inputs]:
-        """Go through the samples in order, the same on every pass.
+    def batches(self, size: int, limit: int | None = None, *, start: int = 0) -> Iterator[Inputs]:
+        """Go through the samples, the same on every pass: in order, or from the shortest where lengths differ.
 
         Args:
-            size: Samples of a batch, at least 1; the last may be smaller.
-            limit: Stop after the first so many; None goes through all.
+            size: Samples of a batch, at least 1; the last may be smaller. Where lengths differ, as many as hold the
+                tokens of so many of the longest.
+            limit: Stop before this position; None goes through all.
+            start: The first position.
         """
         if size < 1:
             raise ValueError(f"batches of {size}")
-        end = self.samples if limit is None else min(limit, self.samples)
-        for start in range(0, end, size):
-            yield self.read(start, min(start + size, end))
+        yield from map(self.read, self._parts(size, range(start, min(limit or self.samples, self.samples))))
+
+    def longest(self, count: int) -> Inputs:
+        """The batch of the longest samples, or of the first ones where all are alike."""
+        places = sorted(range(self.samples), key=self._length, reverse=True)
+        return self.read(places[:count])
+
+    def mean_length(self, count: int | None = None) -> float:
+        """Mean number of tokens of the first ``count`` samples, or of all; 1 where all samples are alike."""
+        lengths = self.lengths[:count]
+        return sum(lengths) / len(lengths) if lengths else 1.0
+
+    def _length(self, position: int) -> int:
+        return self.lengths[position] if self.lengths else 1
+
+    def _parts(self, size: int, positions: range) -> Iterator[Sequence[int]]:
+        most = size * max(self.lengths, default=1)
+        part: list[int] = []
+        for position in sorted(positions, key=self._length):
+            if part and (len(part) + 1) * self._length(position) > most:
+                yield part
+                part = []
+            part.append(position)
+        if part:
+            yield part
 
 
 def open_calibration(
@@ -210,5 +236,10 @@ def _data(
     held_out: CalibrationData | None = None,
 ) -> CalibrationData:
     return CalibrationData(
-        description, len(items), warnings, lambda start, stop: pool.batch(items[start:stop]), held_out
+        description,
+        len(items),
+        warnings,
+        lambda positions: pool.batch([items[position] for position in positions]),
+        held_out,
+        lengths=pool.lengths(items),
     )

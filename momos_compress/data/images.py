@@ -82,6 +82,10 @@ class ImagePool:
         scaled: torch.Tensor = self._normalise(pixels.to(torch.get_default_dtype()).div(255))
         return scaled
 
+    def lengths(self, items: Sequence[Any]) -> tuple[int, ...]:
+        """None: all images of a network are alike."""
+        return ()
+
     def settle(self, items: Iterable[Any]) -> None:
         """Only these items of ``read`` are needed from now on."""
         if self._table is not None:

@@ -29,6 +29,10 @@ class Pool(Protocol):
         """Items as the network takes them."""
         ...
 
+    def lengths(self, items: Sequence[Any]) -> tuple[int, ...]:
+        """Tokens of each item, which a batch fills up to the longest; none where all items are alike."""
+        ...
+
     def settle(self, items: Sequence[Any]) -> None:
         """Only these items are needed from now on."""
         ...

@@ -97,6 +97,10 @@ class TextPool:
             batch["decoder_input_ids"] = torch.cat([start, batch["input_ids"][:, :-1]], dim=1)
         return batch
 
+    def lengths(self, items: Sequence[Mapping[str, list[int]]]) -> tuple[int, ...]:
+        """Tokens of each item."""
+        return tuple(len(item["input_ids"]) for item in items)
+
     def settle(self, items: Iterable[Any]) -> None:
         """Nothing is held besides the items."""
 

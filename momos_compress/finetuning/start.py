@@ -1,5 +1,6 @@
 """The compressed file that a run begins with, fitted to samples that are trained on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def calibration_of(samples: Samples, kind: SampleKind, count: int, seed: int) ->
     views, count = kind.views(samples), min(count, len(samples.order))
     drawn = torch.randperm(len(samples.order), generator=torch.Generator().manual_seed(seed))[:count].tolist()
 
-    def read(start: int, stop: int) -> Inputs:
-        batch, _ = views.collate([views[0, position] for position in drawn[start:stop]])
+    def read(positions: Sequence[int]) -> Inputs:
+        batch, _ = views.collate([views[0, drawn[position]] for position in positions])
         return to_device(kind.prepare(batch), "cpu")
 
     return CalibrationData(f"{count:,} {samples.noun} of {Path(samples.name).name}", count, (), read)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from momos_compress.container.reader import MomosFile
@@ -48,6 +49,17 @@ def load_model(path: str | Path, *, device: str = "cpu") -> nn.Module:
         )
     # The file's aliases are tied again by the model itself, so giving both names costs nothing.
     return architecture.with_weights({name: file.get(name) for name in file}).to(device)
+
+
+def lay_out_for_speed(model: nn.Module, device: str) -> None:
+    """Lay out the weights of convolutions in place so that they run fastest; their values stay.
+
+    On a processor that is with the channels last: EfficientNet-Lite0 takes half the time then.
+    """
+    if torch.device(device).type == "cpu":
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def model_of(checkpoint: Checkpoint, *, device: str = "cpu") -> nn.Module:

@@ -88,7 +88,7 @@ def output_meter(
         A meter whose record has a drop of the share of samples, or tokens, where both rank the same class first; of
         the mean cosine for networks that give no class scores.
     """
-    one = to_device(samples.read(0, 1), device)
+    one = to_device(samples.longest(1), device)
     with torch.inference_mode():
         kind = kind_of(original, forward(original, one))
     next_tokens = kind == "tokens" and predicts_next(original, one)

@@ -55,7 +55,7 @@ def sensitivity(
     if samples is None:
         samples = min(SAMPLES, count_samples(data, original, source=source))
     inputs = open_calibration(data, original, samples=samples, seed=seed, source=source)
-    batch = max(1, min(BATCH, samples_at_once(original, to_device(inputs.read(0, 1), device))))
+    batch = max(1, min(BATCH, samples_at_once(original, to_device(inputs.longest(1), device))))
     batches = inputs.batches(batch)
     return _alone(file, original, places, batches, inputs.samples, device=device, progress=progress), inputs
 

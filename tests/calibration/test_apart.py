@@ -20,7 +20,7 @@ def inputs(calibrate: str, samples: int | None = None) -> CalibrationData:
 
 
 def rows(data: CalibrationData) -> set[bytes]:
-    return {row.numpy().tobytes() for row in data.read(0, data.samples)}  # type: ignore[union-attr]
+    return {row.numpy().tobytes() for row in data.read(range(data.samples))}  # type: ignore[union-attr]
 
 
 def save_digits(directory: Path, count: int, broken: int = 0) -> str:

@@ -34,7 +34,7 @@ def test_each_tensor_is_measured_alone_and_the_network_is_as_before(path: Path) 
     assert inputs.samples == 100
     assert set(errors) == set(TENSORS)
     assert all(torch.equal(tensor, before[name]) for name, tensor in original.state_dict().items())
-    batch = open_calibration("digits", original, samples=100, seed=0).read(0, 100)
+    batch = open_calibration("digits", original, samples=100, seed=0).read(range(100))
     for name in TENSORS:
         changed = model_of(open_checkpoint("digits"))
         changed.load_state_dict({**before, name: file.get(name)})

@@ -151,7 +151,7 @@ class Scores(nn.Module):
 
 
 def samples_of(inputs: torch.Tensor) -> CalibrationData:
-    return CalibrationData("samples", len(inputs), (), lambda start, stop: inputs[start:stop])
+    return CalibrationData("samples", len(inputs), (), lambda at: inputs[list(at)])
 
 
 def test_agreement_counts_samples_of_the_same_class() -> None:
