@@ -108,7 +108,9 @@ def options_of(
         "gradients": [
             Option(n * gradient, {"gradients": n}) for n in halves(min(samples, GRADIENT_SAMPLES), LEAST_SAMPLES)
         ],
-        "fit": [Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in (PASSES_OF_LEVELS if levels else PASSES)],
+        "fit": [
+            Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in (PASSES_OF_LEVELS if levels else PASSES)
+        ],
         "rounds": [
             Option(
                 count * ((COMPARED_COST * n + 2 * repaired) * forward + again * pace.fit_pass),

@@ -7,7 +7,7 @@ from momos_compress.calibration.job import Job
 from momos_compress.calibration.repair import repair
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.survey import Survey
-from momos_compress.calibration.tuning import tune
+from momos_compress.calibration.tuning import LEARNING_RATE, LEARNING_RATE_OF_LEVELS, tune
 from momos_compress.calibration.validation import validation_loss
 from momos_compress.data.batches import batch_length, to_device
 from momos_compress.networks.layers import own_names
@@ -68,6 +68,7 @@ def tune_beside(job: Job, facts: Survey, steps: Steps, compressed: nn.Module, ap
         seed=job.settings.seed,
         device=job.device,
         at_once=facts.trained_at_once,
+        learning_rate=LEARNING_RATE if job.settings.bits is None else LEARNING_RATE_OF_LEVELS,
         loss=(lambda network: validation_loss(job, facts, network, apart)) if apart else None,
         progress=lambda done: job.tell("tune", done, count),
     )

@@ -84,11 +84,13 @@ def sum_gradients(
 
     with _trainable(parameters, wanted.values()) as unique, ExitStack() as stack:
         for parameter in unique.values():  # each gradient goes as it comes: all together would be a second network
-            stack.callback(parameter.register_post_accumulate_grad_hook(take).remove)
+            handle = parameter.register_post_accumulate_grad_hook(take)  # type: ignore[no-untyped-call]
+            stack.callback(handle.remove)
         for batch in batches:
             out = forward(model, to_device(batch, device))
             if out.requires_grad:  # else the outputs depend on none of them
-                (out * _directions(out, attention_mask(batch), generator, classes)).sum().backward()
+                signed = (out * _directions(out, attention_mask(batch), generator, classes)).sum()
+                signed.backward()  # type: ignore[no-untyped-call]
             seen += batch_length(batch)
             progress(batch_length(batch))
     return totals, seen

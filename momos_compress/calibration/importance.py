@@ -35,7 +35,7 @@ def row_weights(
         if gradients is None or not bool(gradients.any()):
             found.append(None)
             continue
-        if layer.kind == "embedding":  # a row whose token no input had counts as the mean row
+        if layer.kind == "embedding" or layer.table:  # a row whose token no input had counts as the mean row
             gradients = (gradients + gradients.mean()) / 2
         groups, _, width = state.targets.shape
         energy = statistics.inputs.energies.get(state.name, torch.full((groups,), float(width)))

@@ -15,6 +15,8 @@ from momos_compress.planning.plan import LEVELS
 
 MOST = LEVELS // 2
 """The largest level; rows that would go beyond take wider steps."""
+SCALE_MARGIN = 0.9
+"""Share of the largest level that a row may reach before its scale is rounded to a code, which may make it less."""
 SOLVED = 16
 """The largest level whose value may differ from its number; those beyond are rare."""
 FREEDOM = 0.3
@@ -122,7 +124,7 @@ def _take_steps(layer: LayerState, rows: torch.Tensor, importance: torch.Tensor,
     weight, groups = read(layer.name), len(rows)
     unit = torch.full_like(layer.scales, encode_scales(torch.ones(1)).item())
     largest = normalised(weight, layer.layout, unit, groups, 1, layer.columns).abs().amax(dim=2)
-    layer.scales = encode_scales(torch.maximum(rows, largest / (MOST - 1)).reshape(-1))
+    layer.scales = encode_scales(torch.maximum(rows, largest / (MOST * SCALE_MARGIN)).reshape(-1))
     layer.targets = normalised(weight, layer.layout, layer.scales, groups, 1, layer.columns)
     layer.weights = importance * scale_values(layer.scales).reshape(importance.shape).square()
 

@@ -108,8 +108,9 @@ def _counts(classes: Classes, levels: torch.Tensor, lowest: int, count: int) -> 
     """
     seen = torch.zeros(CLASSES * count, dtype=torch.int64)
     step = max(1, COUNTED_VALUES // (levels.shape[0] * levels.shape[2]))
-    for rows, part in zip(classes[0].split(step, dim=1), levels.split(step, dim=1), strict=True):
-        places = _classes_of_values((rows, classes[1])) * count + part.int() + lowest
+    for start in range(0, levels.shape[1], step):
+        part = slice(start, start + step)
+        places = _classes_of_values((classes[0][:, part], classes[1])) * count + levels[:, part].int() + lowest
         seen += torch.bincount(places.reshape(-1), minlength=len(seen))
     return seen
 

@@ -50,7 +50,8 @@ class InputShift:
 
     Attributes:
         moments: E[x' x'^T], (groups, columns, columns) a sample, by the weight's name.
-        shifts: E[(x - x') x'^T] of each half of the batches, of the same shape; from two one sees how sure they are.
+        shifts: E[(x - x') x'^T], of the same shape, in two parts that add up, each from every other batch: from two one
+            sees how sure they are.
         samples: Samples seen.
         vectors: Vectors that each layer's moments are taken from.
     """
@@ -149,5 +150,5 @@ def collect_shift(
         (compressed, [(name, compare(layer)) for name, layer in named]),
         begin=before.clear,
     )
-    halves = shifts[0].finish((run.seen + 1) // 2), shifts[1].finish(max(1, run.seen // 2))
+    halves = shifts[0].finish(run.seen), shifts[1].finish(run.seen)
     return InputShift(moments.finish(run.seen), halves, run.seen, moments.vectors)

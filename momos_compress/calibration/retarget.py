@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.budget import CORRECTION, HELD_VALUES
-from momos_compress.calibration.damping import damped, shrunk
+from momos_compress.calibration.damping import damped, looked_up, shrunk
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import collect_shift
 from momos_compress.calibration.sampling import PAIRED_VECTORS, Sampling
@@ -44,12 +44,15 @@ def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed:
     chosen = [layer for layer in facts.layers if layer.parameter in mosaic]
     shift = collect_shift(job.model, compressed, chosen, sampling)
     groups = {layer.parameter: layer.groups for layer in facts.layers}
+    tables = {layer.parameter for layer in facts.layers if layer.table}
     for layer in state.layers:
         if layer.name not in shift.moments:
             continue
         moments = shift.moments[layer.name]
         if state.levels is not None:
             moments = shrunk(moments, shift.worth(layer.name))
+        if layer.name in tables:
+            moments = looked_up(moments)
         padded, _ = damped(moments, s)
         padded = layer.scaled(padded)
         halves = [layer.scaled(half[layer.name]) for half in shift.shifts if layer.name in half]
@@ -68,7 +71,8 @@ def corrected(targets: torch.Tensor, moments: torch.Tensor, halves: Sequence[tor
     Args:
         targets: T, (groups, rows, padded columns).
         moments: E[x' x'^T], damped, (groups, padded columns, padded columns).
-        halves: E[(x - x') x'^T] of each half of the samples, (groups, columns, columns); one where there is no other.
+        halves: E[(x - x') x'^T] in two parts that add up, each from its half of the samples, (groups, columns,
+            columns); one part where there is no other.
 
     Returns:
         (groups, rows, padded columns); padding stays as it is.
@@ -77,17 +81,17 @@ def corrected(targets: torch.Tensor, moments: torch.Tensor, halves: Sequence[tor
     factor = torch.linalg.cholesky(moments[:, :width, :width].double())
     pulls = [(targets[:, :, :width] @ half).double() for half in halves]
     steps = [torch.cholesky_solve(pull.transpose(1, 2), factor).transpose(1, 2) for pull in pulls]
-    step = sum(steps) / len(steps)
+    step = torch.stack(steps).sum(dim=0)
     out = targets.clone()
     out[:, :, :width] += (CORRECTION * _trust(pulls, steps) * step).float()
     return out
 
 
 def _trust(pulls: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> float:
-    """The length of the mean step at which errors are least, 0 to 1; 1 where there is one half alone."""
+    """The length of the sum of both steps at which errors are least, 0 to 1; 1 where there is one half alone."""
     if len(pulls) < 2:
         return 1.0
     own = sum(float((pull * step).sum()) for pull, step in zip(pulls, steps, strict=True))
     other = float((pulls[0] * steps[1]).sum() + (pulls[1] * steps[0]).sum())
     share = min(max(other / max(own, 1e-30), 0.0), 1.0)  # s / (s + n), signal and noise of a half
-    return 2 * share / (1 + share)  # s / (s + n / 2), those of the mean of both
+    return 2 * share / (1 + share)  # s / (s + n / 2), those of both together

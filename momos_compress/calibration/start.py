@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from momos_compress.calibration.damping import DAMPING, damped, shrunk
+from momos_compress.calibration.damping import DAMPING, damped, looked_up, shrunk
 from momos_compress.calibration.importance import block_costs, drawn_blocks, row_weights
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.search import Rate
@@ -51,6 +51,8 @@ def targets_of(job: Job, facts: Survey, statistics: Statistics) -> Targets:
         if correlated:
             if job.settings.bits is not None:
                 moments[layer.parameter] = shrunk(moments[layer.parameter], statistics.inputs.worth(layer.parameter))
+            if layer.table:
+                moments[layer.parameter] = looked_up(moments[layer.parameter])
             moments[layer.parameter], share = damped(moments[layer.parameter], s)
             if share > DAMPING:
                 damping[layer.parameter] = share

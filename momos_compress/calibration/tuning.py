@@ -18,6 +18,8 @@ from momos_compress.networks.outputs import mean_loss, output_loss, output_weigh
 
 LEARNING_RATE = 1e-3
 """Of Adam, at the start of a cosine schedule."""
+LEARNING_RATE_OF_LEVELS = 3e-4
+"""The same where motifs are levels, which leave less to make good."""
 LARGEST_SHIFT = 10
 """The smaller side of an image over the most that images are shifted by."""
 
@@ -55,6 +57,7 @@ def tune(
     seed: int,
     device: str,
     at_once: int | None = None,
+    learning_rate: float = LEARNING_RATE,
     loss: Callable[[nn.Module], float] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
@@ -72,6 +75,7 @@ def tune(
         device: Where both networks are.
         at_once: Samples that a backward pass may hold, for memory's sake; a batch of more goes in pieces whose
             gradients add up to its own.
+        learning_rate: Of Adam, at the start.
         loss: Tells how far the compressed network's outputs are from the original's; None measures it on the inputs.
         progress: Told the samples done since the last call.
 
@@ -89,7 +93,7 @@ def tune(
         loss = partial(mean_loss, original, batches=batches, device=device, scores=scores)
     start = loss(compressed)
     images = all(isinstance(batch, torch.Tensor) and batch.ndim == 4 for batch in batches)
-    optimiser = torch.optim.Adam(trained, lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam(trained, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):

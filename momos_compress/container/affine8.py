@@ -16,7 +16,7 @@ MIN_VALUES = 8
 TOLERANCE = 0.02
 """Largest RMS error over the median magnitude; motifs cost the weights beside such a vector far more."""
 POSITIVE_TOLERANCE = 0.2
-"""Largest relative error of a value where all are positive, since a variance must not come near zero."""
+"""Largest relative error of a positive value where none is negative, since a variance must not come near zero."""
 _LEVELS = 255
 
 
@@ -45,7 +45,8 @@ def encode(tensor: torch.Tensor) -> torch.Tensor | None:
         return None
     if float(error.double().square().mean().sqrt()) > TOLERANCE * float(values.abs().median()):
         return None
-    if float(smallest) > 0 and float((error.abs() / values).max()) > POSITIVE_TOLERANCE:
+    positive = values > 0  # a channel that is dead has a variance of 0, and must not open the door to all others
+    if float(smallest) >= 0 and bool((error.abs()[positive] > POSITIVE_TOLERANCE * values[positive]).any()):
         return None
     return out
 

@@ -23,6 +23,7 @@ class LayerWeight:
         kind: The kind of the layer's type; "other" where there is none.
         layout: How the weight is cut into rows.
         groups: Groups of the layer, each with rows and inputs of its own.
+        table: Whether rows of the weight are looked up as well, by another layer that has the same weight.
     """
 
     parameter: str
@@ -31,18 +32,19 @@ class LayerWeight:
     kind: LayerKind
     layout: Layout
     groups: int
+    table: bool = False
 
 
 def find_layers(model: nn.Module | None, infos: Iterable[TensorInfo]) -> list[LayerWeight]:
     """Find the layer of each of these tensors, in their order; without a network all are of the kind "other"."""
-    owners: dict[str, tuple[str, LayerType, int]] = {} if model is None else _owners(model)
+    owners: dict[str, tuple[str, LayerType, int, bool]] = {} if model is None else _owners(model)
     names = {} if model is None else own_names(model, [info.name for info in infos])
     found = []
     for info in infos:
         own = names.get(info.name, info.name)
         if own in owners:
-            module, known, groups = owners[own]
-            found.append(LayerWeight(info.name, own, module, known.kind, known.layout(info.shape), groups))
+            module, known, groups, table = owners[own]
+            found.append(LayerWeight(info.name, own, module, known.kind, known.layout(info.shape), groups, table))
         else:
             found.append(LayerWeight(info.name, own, None, "other", row_layout(info.shape), 1))
     return found
@@ -87,20 +89,38 @@ def columns(module: nn.Module, inputs: torch.Tensor, samples: int, keep: int, ge
     return known.columns(module, inputs, samples, keep, generator)
 
 
-def _owners(model: nn.Module) -> dict[str, tuple[str, LayerType, int]]:
-    """Parameter -> its layer's name, type and groups."""
+def _owners(model: nn.Module) -> dict[str, tuple[str, LayerType, int, bool]]:
+    """Parameter -> its layer's name, type and groups, and whether a table shares it.
+
+    A weight that is both a table and an output layer counts as the output layer's, whose inputs are known.
+    """
     known = {name: layer_type_of(module) for name, module in model.named_modules(remove_duplicate=False)}
-    # A table that is an output layer as well is read row by row, so an error costs the same in every direction.
-    tables = {
-        id(getattr(model.get_submodule(name), found.weight)): found
-        for name, found in known.items()
-        if found is not None and found.kind == "embedding"
-    }
+    tables: set[int] = set()
+    outputs: dict[int, str] = {}
+    for name, found in known.items():
+        if found is not None:
+            weight = id(getattr(model.get_submodule(name), found.weight))
+            if found.kind == "embedding":
+                tables.add(weight)
+            elif found.kind == "linear":
+                outputs[weight] = name
     owners = {}
     for name, found in known.items():
         module = model.get_submodule(name)
         of_weight = "weight" if found is None else found.weight
-        found = tables.get(id(getattr(module, of_weight, None)), found)
+        weight = id(getattr(module, of_weight, None))
+        table, owner = weight in tables, name
+        if table and weight in outputs:
+            owner = outputs[weight]
+            found = known[owner]
+        elif table:
+            found = next(each for each in known.values() if each is not None and each.kind == "embedding")
         if found is not None:
-            owners[f"{name}.{of_weight}" if name else of_weight] = (name, found, found.groups(module))
+            shared = table and found.kind != "embedding"
+            owners[f"{name}.{of_weight}" if name else of_weight] = (
+                owner,
+                found,
+                found.groups(model.get_submodule(owner)),
+                shared,
+            )
     return owners

@@ -59,7 +59,7 @@ def lay_out_for_speed(model: nn.Module, device: str) -> None:
     if torch.device(device).type == "cpu":
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                module.to(memory_format=torch.channels_last)
 
 
 def model_of(checkpoint: Checkpoint, *, device: str = "cpu") -> nn.Module:

@@ -167,8 +167,10 @@ def test_the_shift_between_two_networks() -> None:
     found = shift_between(model, other, [inputs[:3], inputs[3:]])
     before, after = model[0](inputs).detach().double(), other[0](inputs).detach().double()
     close(found.moments["1.weight"], (after.T @ after)[None] / 7)
-    close(found.shifts["1.weight"], ((before - after).T @ after)[None] / 7)
-    assert not found.shifts["0.weight"].any()
+    parts = [found.shifts[number]["1.weight"] for number in (0, 1)]  # of every other batch
+    close(parts[0], ((before - after)[:3].T @ after[:3])[None] / 7)
+    close(parts[1], ((before - after)[3:].T @ after[3:])[None] / 7)
+    assert not any(half["0.weight"].any() for half in found.shifts)
 
 
 def test_the_shift_of_a_module_that_runs_twice_pairs_its_runs() -> None:
@@ -188,7 +190,7 @@ def test_the_shift_of_a_module_that_runs_twice_pairs_its_runs() -> None:
     close(found.moments["shared.weight"], (outer(first[1]) + outer(second[1]))[None] / 5)
     expected = sum((before - after).T @ after for before, after in (first, second)) / 5
     assert isinstance(expected, torch.Tensor)
-    close(found.shifts["shared.weight"], expected[None])
+    close(found.shifts[0]["shared.weight"], expected[None])
 
 
 def test_the_shift_takes_the_same_places_in_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +198,8 @@ def test_the_shift_takes_the_same_places_in_both_networks(monkeypatch: pytest.Mo
     model = nn.Sequential(nn.Linear(4, 3), nn.Unflatten(1, (3, 1)), nn.Conv1d(3, 2, 1))
     images = nn.Sequential(nn.Conv2d(4, 3, 1), nn.Conv2d(3, 2, 3))
     for net, inputs in ((model, torch.randn(40, 4)), (images, torch.randn(3, 4, 9, 9))):
-        shifts = shift_between(net, net, [inputs], vectors=8).shifts
+        shifts, none = shift_between(net, net, [inputs], vectors=8).shifts
+        assert not none.names()  # there is no second batch
         assert all(not shifts[layer.parameter].any() for layer in weights_of(net))
 
 
@@ -205,6 +208,10 @@ def test_the_shift_is_taken_about_both_means() -> None:
     inputs = torch.randn(50, 6) + 1
     found = shift_between(model, other, [inputs[:20], inputs[20:]], centred={"2.weight"})
     before, here = (torch.relu(net[0](inputs)).detach().double().numpy() for net in (model, other))
-    for name, store, left in (("moments", found.moments, here), ("shifts", found.shifts, before - here)):
-        expected = left.T @ here / 50 - CENTRED * np.outer(left.mean(axis=0), here.mean(axis=0))
-        np.testing.assert_allclose(store["2.weight"][0].numpy(), expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    halves = [slice(0, 20), slice(20, 50)]
+    stores = [(found.moments, here, slice(0, 50))]
+    stores += [(half, before - here, part) for half, part in zip(found.shifts, halves, strict=True)]
+    for store, left, part in stores:
+        one, other = left[part], here[part]
+        expected = one.T @ other / 50 - CENTRED * len(one) / 50 * np.outer(one.mean(axis=0), other.mean(axis=0))
+        np.testing.assert_allclose(store["2.weight"][0].numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ def test_targets_move_towards_what_gives_the_same_outputs_of_new_inputs(
     moments = torch.eye(padded).repeat(groups, 1, 1)
     moments[:, :columns, :columns] = now.transpose(1, 2) @ now
     kept = targets.clone()
-    found = corrected(targets, moments, (before - now).transpose(1, 2) @ now)
+    found = corrected(targets, moments, [(before - now).transpose(1, 2) @ now])
     assert torch.equal(targets, kept)
     assert not found[:, :, columns:].any()
     for g in range(groups):
@@ -30,3 +30,21 @@ def test_targets_move_towards_what_gives_the_same_outputs_of_new_inputs(
         outputs = before[g].double().numpy() @ old.T
         best = np.linalg.lstsq(now[g].double().numpy(), outputs, rcond=None)[0].T
         np.testing.assert_allclose(found[g, :, :columns].numpy(), old + share * (best - old), rtol=1e-4, atol=1e-4)
+
+
+def test_what_the_halves_do_not_agree_on_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retarget_module, "CORRECTION", 1.0)
+    torch.manual_seed(0)
+    targets, moments = torch.randn(1, 50, 6), torch.eye(6)[None]
+    sure, chance = torch.randn(1, 6, 6), torch.randn(1, 6, 6)
+
+    def length(halves: list[torch.Tensor]) -> float:
+        step = corrected(targets, moments, halves) - targets
+        return float(step.norm() / (targets @ sum(halves)).norm())
+
+    assert length([sure / 2, sure / 2]) == pytest.approx(1, rel=1e-4)
+    assert length([sure]) == pytest.approx(1, rel=1e-4)
+    assert float((corrected(targets, moments, [chance, -chance]) - targets).norm()) == 0
+    # Signal and noise of one size in each half: half of what a half says is sure, and two thirds of what both say.
+    noise = [torch.randn(1, 6, 6) for _ in range(2)]
+    assert length([sure + each for each in noise]) == pytest.approx(2 / 3, abs=0.2)

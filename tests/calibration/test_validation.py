@@ -1,9 +1,7 @@
 """Samples kept apart, and the mosaic that does best on them."""
 
-import pytest
 import torch
 from fit_states import small_state
-from torch import nn
 
 from momos_compress.calibration.alternation import first_pass, improve
 from momos_compress.calibration.validation import Kept

@@ -39,8 +39,22 @@ def test_what_is_kept_is_close_and_inside_the_range(seed: int, n: int, size: flo
     found = decode(stored)
     assert len(stored) == n + HEADER_BYTES
     assert float((found - values).square().mean().sqrt()) <= TOLERANCE * float(values.abs().median()) * (1 + 1e-5)
-    if float(values.min()) > 0:
-        assert float(((found - values).abs() / values).max()) <= POSITIVE_TOLERANCE
+    if float(values.min()) >= 0:
+        positive = values > 0
+        assert float(((found - values).abs()[positive] / values[positive]).max()) <= POSITIVE_TOLERANCE
+
+
+def test_variances_of_dead_channels_do_not_hide_what_the_others_would_lose() -> None:
+    # As in EfficientNet-Lite0: channels of variance 0 beside some whose own is far below the largest.
+    variance = torch.logspace(-4, 1, 100)
+    assert encode(variance) is None
+    variance[7] = 0.0
+    assert encode(variance) is None
+    even = torch.linspace(1, 2, 100)
+    even[7] = 0.0
+    stored = encode(even)
+    assert stored is not None
+    assert float(decode(stored)[7]) == 0
 
 
 def test_values_that_a_byte_cannot_hold_are_left_to_float16() -> None:

@@ -69,13 +69,15 @@ def test_layers_of_gpt2_with_its_table_tied_to_the_output() -> None:
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_positions=6, n_embd=8, n_layer=1, n_head=2))
     layers = layers_of(model)
-    assert layers["transformer.wte.weight"].kind == "embedding"
+    tied = layers["transformer.wte.weight"]  # whose inputs are known where it is the output layer
+    assert (tied.kind, tied.module, tied.table) == ("linear", "lm_head", True)
+    assert not layers["transformer.wpe.weight"].table
     assert "lm_head.weight" not in layers  # an alias
     attention = layers["transformer.h.0.attn.c_attn.weight"]
     assert (attention.kind, attention.layout.rows, attention.layout.transposed) == ("linear", 24, True)
     # A file may keep the other of the two names.
     infos = memory_checkpoint({"lm_head.weight": model.lm_head.weight}).tensors.infos
-    assert [layer.kind for layer in find_layers(model, infos)] == ["embedding"]
+    assert [(layer.kind, layer.table) for layer in find_layers(model, infos)] == [("linear", True)]
 
 
 def test_layers_of_a_vision_transformer() -> None:
