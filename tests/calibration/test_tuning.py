@@ -7,7 +7,6 @@ import torch
 from small_networks import coarse, convolutions
 from torch import nn
 
-from momos_compress.calibration import tuning as tuning_module
 from momos_compress.calibration.tuning import tune, varied
 from momos_compress.data.batches import Inputs
 from momos_compress.networks.outputs import output_loss
@@ -41,13 +40,12 @@ def test_tuning_lowers_the_loss_and_changes_only_what_it_may() -> None:
     assert not other.training
 
 
-def test_tuning_is_undone_where_it_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tuning_is_undone_where_it_does_not_help() -> None:
     model = convolutions()
     for rate in (1e3, float("inf")):
-        monkeypatch.setattr(tuning_module, "LEARNING_RATE", rate)
         other, batches = coarse(model, 0.01), batches_of(2)
         before = copy.deepcopy(other.state_dict())
-        assert tune(model, other, small(model), batches, epochs=1, seed=0, device="cpu") == []
+        assert tune(model, other, small(model), batches, epochs=1, seed=0, device="cpu", learning_rate=rate) == []
         assert all(torch.equal(own, before[name]) for name, own in other.state_dict().items())
 
 
@@ -143,3 +141,13 @@ def test_varied_images_are_shifted_and_mixed() -> None:
     assert varied(tiny, generator).shape == tiny.shape
     again = [varied(images, torch.Generator().manual_seed(7)) for _ in range(2)]
     assert torch.equal(*again)
+
+
+def test_tuning_is_judged_by_the_loss_that_is_given() -> None:
+    model, losses = convolutions(), iter([1.0, 2.0, 1.0, 0.5])
+    for kept in (False, True):
+        other = coarse(model, 0.01)
+        changed = tune(
+            model, other, small(model), batches_of(2), epochs=1, seed=0, device="cpu", loss=lambda network: next(losses)
+        )
+        assert bool(changed) == kept
