@@ -7,7 +7,7 @@ from calibration_inputs import contained, rows, save_images
 from torch import nn
 
 from momos_compress import MomosError
-from momos_compress.data.draws import open_calibration
+from momos_compress.data.draws import CalibrationData, open_calibration
 
 work, network = calibration_fixtures.work, calibration_fixtures.network
 
@@ -68,3 +68,14 @@ def test_networks_that_take_something_else() -> None:
     vit = ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8))
     with pytest.raises(MomosError, match="ViTModel takes pixel_values"):
         open_calibration("images", vit, seed=0)
+
+
+def test_samples_of_several_lengths_come_from_the_shortest_in_batches_of_as_many_tokens() -> None:
+    lengths = (5, 1, 4, 1, 2, 5, 1)
+    data = CalibrationData("texts", 7, (), lambda at: torch.tensor(list(at)), lengths=lengths)
+    batches = [batch.tolist() for batch in data.batches(2)]  # type: ignore[union-attr]
+    assert batches == [[1, 3, 6, 4], [2, 0], [5]]  # 4 x 2, 2 x 5 and 5 of at most 2 x 5 tokens
+    assert [batch.tolist() for batch in data.batches(2, 4, start=2)] == [[3, 2]]  # type: ignore[union-attr]
+    assert data.longest(3).tolist() == [0, 5, 2]  # type: ignore[union-attr]
+    assert data.mean_length() == 19 / 7
+    assert data.mean_length(3) == 10 / 3
