@@ -98,7 +98,7 @@ def test_minilm_embeds_alike_after_compression(tmp_path: Path) -> None:
     source = str(minilm_directory())
     path = tmp_path / "minilm.momos.safetensors"
     checkpoint = open_checkpoint(source)
-    report = compress(checkpoint, Settings(k=16_384), path)
+    report = compress(checkpoint, Settings(k=16_384, calibrate="none"), path)
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     tokens = tokenizer(SENTENCES, padding=True, return_tensors="pt")
 
@@ -111,12 +111,12 @@ def test_minilm_embeds_alike_after_compression(tmp_path: Path) -> None:
     original, compressed = embed(model_of(checkpoint)), embed(load_model(path))
     cosine = (original * compressed).sum(1)
     assert report.ratio > 8.5
-    assert report.relative_distortion < 0.1  # of the weights: what they compute is what was fitted
+    assert report.relative_distortion < 0.05
     # Cosine alone would pass a wrong scale; the weights themselves are within the reported distortion.
     decoded = load_file(path)
     name = "encoder.layer.0.attention.self.query.weight"
     error = (decoded[name] - checkpoint.read(name)).square().sum() / checkpoint.read(name).square().sum()
-    assert float(error) < 0.2
+    assert float(error) < 0.1
     assert float(cosine.mean()) > 0.9
     assert float((original[0] * compressed[1]).sum()) < 0.5  # another sentence stays another
 

@@ -66,7 +66,7 @@ def decided(job: Job, facts: Survey, pace: Pace) -> Decision:
     if settings.calibrate == SYNTHETIC:
         limit -= seconds_for_inputs(settings)
     levels = settings.bits is not None
-    # Batch norms are scales of rows, which levels gain by; layer norms in their place gave 1 % at a third of the time.
+    # Batch norms are scales of rows, which levels gain by; layer norms in their place gave 1 % at a fifth of the time.
     tunes = not levels or bool(batch_norms(job.model))
     options = options_of(job.data.samples, pace, facts.repair_samples, levels=levels, tunes=tunes)
     chosen = share_out(limit, options, SHARES_OF_LEVELS if levels else SHARES)

@@ -57,7 +57,8 @@ class CalibrationData:
         """
         if size < 1:
             raise ValueError(f"batches of {size}")
-        yield from map(self.read, self._parts(size, range(start, min(limit or self.samples, self.samples))))
+        end = self.samples if limit is None else min(limit, self.samples)
+        yield from map(self.read, self._parts(size, range(start, end)))
 
     def longest(self, count: int) -> Inputs:
         """The batch of the longest samples, or of the first ones where all are alike."""

@@ -95,32 +95,20 @@ def _owners(model: nn.Module) -> dict[str, tuple[str, LayerType, int, bool]]:
     A weight that is both a table and an output layer counts as the output layer's, whose inputs are known.
     """
     known = {name: layer_type_of(module) for name, module in model.named_modules(remove_duplicate=False)}
-    tables: set[int] = set()
-    outputs: dict[int, str] = {}
+    tables: dict[int, tuple[str, LayerType]] = {}
+    outputs: dict[int, tuple[str, LayerType]] = {}
     for name, found in known.items():
-        if found is not None:
+        if found is not None and found.kind in ("embedding", "linear"):
             weight = id(getattr(model.get_submodule(name), found.weight))
-            if found.kind == "embedding":
-                tables.add(weight)
-            elif found.kind == "linear":
-                outputs[weight] = name
+            (tables if found.kind == "embedding" else outputs)[weight] = name, found
     owners = {}
     for name, found in known.items():
-        module = model.get_submodule(name)
+        module, owner = model.get_submodule(name), name
         of_weight = "weight" if found is None else found.weight
         weight = id(getattr(module, of_weight, None))
-        table, owner = weight in tables, name
-        if table and weight in outputs:
-            owner = outputs[weight]
-            found = known[owner]
-        elif table:
-            found = next(each for each in known.values() if each is not None and each.kind == "embedding")
+        if weight in tables:
+            owner, found = outputs.get(weight, tables[weight])
         if found is not None:
-            shared = table and found.kind != "embedding"
-            owners[f"{name}.{of_weight}" if name else of_weight] = (
-                owner,
-                found,
-                found.groups(model.get_submodule(owner)),
-                shared,
-            )
+            groups, shared = found.groups(model.get_submodule(owner)), weight in tables and weight in outputs
+            owners[f"{name}.{of_weight}" if name else of_weight] = owner, found, groups, shared
     return owners
