@@ -40,7 +40,8 @@ def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> 
             info = infos[layer.name]
             if own[layer.name] in parameters:
                 parameters[own[layer.name]].copy_(layer.weight(codebook, info.shape).to(info.dtype))
-    batch = to_device(job.data.read(range(facts.repair_samples)), job.device)
+    samples = min(facts.repair_samples, job.data.samples)
+    batch = to_device(job.data.read(range(samples)), job.device)
     return set(repair(job.model, compressed, facts.layers, batch, fixed=facts.fixed))
 
 

@@ -194,3 +194,13 @@ def test_an_encoder_tells_the_mean_cosine() -> None:
     assert found.mean_cosine == pytest.approx(sum(cosines) / len(cosines), rel=1e-5)
     assert found.drop == pytest.approx(100 * (1 - found.mean_cosine))
     assert 0.2 < found.mean_cosine < 0.9999
+
+
+def test_one_image_to_calibrate_on_is_enough_for_a_file() -> None:
+    from PIL import Image
+
+    Path("one").mkdir()
+    Image.new("RGB", (50, 20), (9, 99, 9)).save("one/a.png")
+    report = compress(open_checkpoint("digits"), Settings(bits=3, bdm=False, calibrate="one"), "x.safetensors")
+    assert report.calibration == "1 image of one"
+    assert report.ratio > 8
