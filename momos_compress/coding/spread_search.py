@@ -1,9 +1,11 @@
 """Search for levels of rows and columns that make the streams of a mosaic and their table short together."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from momos_compress.coding.index_model import PRECISION, frequencies
 from momos_compress.coding.index_spread import MAX_CLASSES, Spread, bits_of
@@ -18,8 +20,8 @@ _LEAST_GAIN = 5e-4
 """Share of the bits that a round must save for another to follow."""
 _MOVES = (0, -1, 1, -2, 2)
 """How far a level may move in a round; of equal costs the first is taken."""
-_PIECE = 2**19
-"""Indices that are looked at in one piece."""
+_PIECE = 2**16
+"""Indices that a thread looks at in one piece; all that is computed of them stays in its cache."""
 
 Read = Callable[[str], np.ndarray]
 """From a parameter's name to its indices, (blocks,)."""
@@ -59,19 +61,20 @@ def find_spread(grids: Mapping[str, Grid], read: Read, k: int, usage: np.ndarray
     Returns:
         The best that was found, whether or not it is shorter than one model for the whole file.
     """
-    search = _Search(grids, read, k)
-    levels = search.begin(usage)
     best, least = None, np.inf
-    while True:
-        search.settle(levels)
-        spread = search.spread(levels)
-        total = stream_bits(spread, levels.blocks) + 8 * len(spread.to_bytes())
-        if best is not None and total >= least:
-            return best
-        best, least = spread, total
-        if 2 * levels.classes > MAX_CLASSES:
-            return best
-        levels = search.halved(levels)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        search = _Search(grids, read, k, pool)
+        levels = search.begin(usage)
+        while True:
+            search.settle(levels)
+            spread = search.spread(levels)
+            total = stream_bits(spread, levels.blocks) + 8 * len(spread.to_bytes())
+            if best is not None and total >= least:
+                return best
+            best, least = spread, total
+            if 2 * levels.classes > MAX_CLASSES:
+                return best
+            levels = search.halved(levels)
 
 
 def stream_bits(spread: Spread, blocks: np.ndarray) -> float:
@@ -85,7 +88,7 @@ def blocks_of(spread: Spread, read: Read) -> np.ndarray:
     total = np.zeros(classes * k, dtype=np.int64)
     for name, (height, width) in spread.grids.items():
         indices, own = read(name).reshape(height, width), spread.classes(name)
-        for rows in _pieces(height, width):
+        for rows in _pieces(height, width, len(total)):
             keys = own[rows].astype(np.int64) * k + indices[rows]
             total += np.bincount(keys.reshape(-1), minlength=len(total))
     return total.reshape(classes, k)
@@ -98,10 +101,11 @@ class _Search:
         grids: Parameter -> rows and columns of its blocks.
         read: The indices of a parameter, (blocks,).
         k: Number of motifs.
+        pool: Threads that look at pieces side by side; what they find does not depend on their number.
     """
 
-    def __init__(self, grids: Mapping[str, Grid], read: Read, k: int) -> None:
-        self.grids, self.read, self.k = grids, read, k
+    def __init__(self, grids: Mapping[str, Grid], read: Read, k: int, pool: ThreadPoolExecutor) -> None:
+        self.grids, self.read, self.k, self.pool = grids, read, k, pool
 
     def begin(self, usage: np.ndarray) -> _Levels:
         """The coarsest levels, from sums of a number for the row and one for the column."""
@@ -187,14 +191,20 @@ class _Search:
 
     def _costs(self, levels: _Levels, name: str, axis: int, table: np.ndarray) -> np.ndarray:
         """Bits of each row (axis 0) or column (1) after each of ``_MOVES``: (moves, rows or columns) float64."""
-        costs = np.zeros((len(_MOVES), self.grids[name][axis]))
-        for rows, keys in self._keys(levels, name):
-            for move, cost in zip(_MOVES, costs, strict=True):
-                lengths = np.take(table[(move - min(_MOVES)) * self.k :], keys)
-                if axis == 0:
-                    cost[rows] = lengths.sum(axis=1)
-                else:
-                    cost += lengths.sum(axis=0)
+        height, width = self.grids[name]
+        costs = np.zeros((len(_MOVES), (height, width)[axis]))
+        keys_of = self._keys(levels, name)
+
+        def piece(rows: slice) -> tuple[slice, list[np.ndarray]]:
+            keys = keys_of(rows)
+            tables = (table[(move - min(_MOVES)) * self.k :] for move in _MOVES)
+            return rows, [np.take(each, keys).sum(axis=1 - axis) for each in tables]
+
+        for rows, found in self.pool.map(piece, _pieces(height, width)):
+            if axis == 0:
+                costs[:, rows] = found
+            else:
+                costs += found
         return costs
 
     def _counted(self, classes: int, rows: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> _Levels:
@@ -203,28 +213,36 @@ class _Search:
         rows = {name: np.clip(own, 0, top) for name, own in rows.items()}
         columns = {name: np.clip(own, -top, top) for name, own in columns.items()}
         levels = _Levels(classes, rows, columns, np.zeros(0))
-        sums = np.zeros((3 * classes - 2) * self.k, dtype=np.int64)
-        for name in self.grids:
-            for _, keys in self._keys(levels, name):
-                sums += np.bincount(keys.reshape(-1), minlength=len(sums))
-        blocks = sums.reshape(-1, self.k)
+        count = (3 * classes - 2) * self.k
+        sums = torch.zeros(count, dtype=torch.int64)
+        for name, (height, width) in self.grids.items():
+            keys_of = self._keys(levels, name)
+
+            def piece(rows: slice, keys_of: Callable[[slice], np.ndarray] = keys_of) -> torch.Tensor:
+                return torch.bincount(torch.from_numpy(keys_of(rows).reshape(-1)), minlength=count)
+
+            for found in self.pool.map(piece, _pieces(height, width, count)):
+                sums += found
+        blocks = sums.reshape(-1, self.k).numpy()
         blocks[top] += blocks[:top].sum(axis=0)
         blocks[2 * top] += blocks[2 * top + 1 :].sum(axis=0)
         levels.blocks = blocks[top : 2 * top + 1].copy()
         return levels
 
-    def _keys(self, levels: _Levels, name: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, and where their blocks' motifs stand in tables by sums of levels, the least first: (rows, columns)."""
-        height, width = self.grids[name]
-        indices = self.read(name).reshape(height, width)
+    def _keys(self, levels: _Levels, name: str) -> Callable[[slice], np.ndarray]:
+        """From some rows to where their blocks' motifs stand in tables by sums of levels, the least first."""
+        indices = self.read(name).reshape(self.grids[name])
         starts = (levels.columns[name] + levels.classes - 1) * self.k
-        for rows in _pieces(height, width):
-            keys = (levels.rows[name][rows] * self.k)[:, None] + starts
-            yield rows, keys + indices[rows]
+
+        def keys(rows: slice) -> np.ndarray:
+            out: np.ndarray = (levels.rows[name][rows] * self.k)[:, None] + starts + indices[rows]
+            return out
+
+        return keys
 
 
-def _pieces(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows of about ``_PIECE`` blocks."""
-    step = max(1, _PIECE // width)
+def _pieces(height: int, width: int, least: int = 0) -> Iterator[slice]:
+    """Slices of rows of about ``_PIECE`` blocks, or of at least so many."""
+    step = max(1, max(_PIECE, least) // width)
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))

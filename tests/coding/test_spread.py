@@ -17,6 +17,7 @@ from test_extensions import draw, write
 
 from momos_compress import load_file
 from momos_compress.coding import spread as spread_module
+from momos_compress.coding import spread_search
 from momos_compress.coding.class_stream import decode_by_class, encode_by_class
 from momos_compress.coding.index_model import IndexModel
 from momos_compress.coding.index_spread import MAX_CLASSES, Spread, most_spread_bytes, read_spread
@@ -65,6 +66,19 @@ def entropy_bytes(blocks: np.ndarray) -> float:
     """Bytes of the blocks of each class, (classes, k), at the entropy of what the class holds."""
     share = blocks / np.maximum(blocks.sum(axis=1, keepdims=True), 1)
     return -float((blocks * np.log2(np.where(blocks > 0, share, 1))).sum()) / 8
+
+
+def test_levels_are_the_same_however_many_threads_and_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = laplace({"a": (40, 30), "b": (1, 500)}, 16, decades=1.5)
+
+    def found() -> bytes:
+        spread = find_spread(drawn.grids, lambda name: np.concatenate(list(drawn.read(name))), 16, drawn.usage)
+        return spread.to_bytes()
+
+    whole = found()
+    monkeypatch.setattr(spread_search, "_PIECE", 90)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    assert found() == whole
 
 
 # The streams
