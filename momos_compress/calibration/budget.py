@@ -17,7 +17,7 @@ INPUT_SHARE = 0.1
 """Share of the limit for making inputs, where they are made."""
 SHARES = {"moments": 0.2, "gradients": 0.15, "fit": 0.25, "rounds": 0.2, "tuning": 0.2}
 """Shares of the rest for motifs that are blocks; what a step does not need goes to the others."""
-SHARES_OF_LEVELS = {"moments": 0.3, "gradients": 0.25, "fit": 0.1, "rounds": 0.0, "tuning": 0.35}
+SHARES_OF_LEVELS = {"moments": 0.3, "gradients": 0.2, "fit": 0.1, "rounds": 0.15, "tuning": 0.25}
 """The same for levels."""
 
 BATCH = 64
@@ -48,11 +48,17 @@ ROUNDS = ((4, 4), (4, 2), (2, 2), (1, 2))
 """Rounds, and passes over the mosaic in each."""
 EPOCHS = (8, 4, 2, 1)
 """Epochs of tuning; none where one epoch takes too long."""
-PASSES_OF_LEVELS = (4, 2)
+PASSES_OF_LEVELS = (2,)
 """Passes over levels: more change nothing, for the greedy rounding before them answers for errors already."""
+SEQUENCE = {"rounds": 1, "again": 0, "compared": LEAST_COMPARED}
+"""The round of levels: all layers in sequence, on the samples from which means and variances are repaired."""
 EPOCHS_OF_LEVELS = (2, 1)
 """Epochs of tuning for levels."""
 
+APART = 64
+"""Samples on which a sequence is judged."""
+REFIT_PASSES = 5
+"""Passes that levels in sequence cost: a greedy rounding, the solution of the shift, and passes."""
 MOMENTS_COST = 1.5
 """Forward passes that one sample's second moments cost."""
 COMPARED_COST = 3.0
@@ -99,8 +105,6 @@ def options_of(
     forward, gradient = pace.forward, pace.gradient
     compared = halves(min(samples, COMPARED_SAMPLES), LEAST_COMPARED)
     rounds = [(count, again, compared[0]) for count, again in ROUNDS] + [(1, 2, n) for n in compared[1:]]
-    if levels:  # all layers' corrections at once are more than what there was to correct, in a network of 50 layers
-        rounds = [(0, 2, compared[0])]
     tuned = halves(samples, LEAST_SAMPLES)
     tuning = [(epochs, samples) for epochs in (EPOCHS_OF_LEVELS if levels else EPOCHS)] + [(1, n) for n in tuned[1:]]
     return {
@@ -112,6 +116,11 @@ def options_of(
             Option((FIRST_PASSES + n) * pace.fit_pass, {"passes": n}) for n in (PASSES_OF_LEVELS if levels else PASSES)
         ],
         "rounds": [
+            # Both networks run on the repaired samples, and on those apart; each layer is rounded and improved again.
+            Option((4 * repaired + 4 * APART) * forward + REFIT_PASSES * pace.fit_pass, SEQUENCE)
+        ]
+        if levels
+        else [
             Option(
                 count * ((COMPARED_COST * n + 2 * repaired) * forward + again * pace.fit_pass),
                 {"rounds": count, "again": again, "compared": n},

@@ -7,6 +7,7 @@ the system that belongs to each motif alone.
 import torch
 
 from momos_compress.calibration.kernels.sums import add_blocks, add_squares
+from momos_compress.calibration.pieces import row_pieces
 from momos_compress.calibration.state import FitState, LayerState
 
 CONJUGATE_STEPS = 8
@@ -54,11 +55,14 @@ def descent_direction(state: FitState, book: torch.Tensor, *, targets: bool) -> 
     """
     out = torch.zeros_like(book)
     for layer in state.layers:
-        indices = layer.indices.to(state.device, torch.int32)
-        error = -book.index_select(0, indices.reshape(-1)).reshape(layer.targets.shape)
-        if targets:
-            error += layer.targets.to(state.device)
-        add_blocks(out, indices, state.times_moments(layer, error), layer.weights.to(state.device))
+        moments = state.moments[layer.name].to(state.device) if layer.correlated else None
+        weights = layer.weights.to(state.device)
+        for part in row_pieces(layer.targets.shape):
+            error = -layer.decoded(book, part)
+            if targets:
+                error += layer.targets[:, part].to(state.device)
+            pull = error if moments is None else error @ moments
+            add_blocks(out, layer.indices[:, part].to(state.device, torch.int32), pull, weights[:, part])
     return out
 
 
@@ -80,11 +84,13 @@ def _add_own_curvature(out: torch.Tensor, state: FitState, layer: LayerState, s:
     """Add to ``out`` (k, s s) what a layer's blocks add to the second derivative of the motif that each has."""
     weights = layer.weights.to(state.device)
     width = layer.targets.shape[2]
-    indices = layer.indices.to(state.device, torch.int32)
-    if not layer.correlated:
-        flat = weights[:, :, None].expand(-1, -1, width // s).reshape(-1)
-        mass = torch.zeros(len(out), device=state.device).index_add_(0, indices.reshape(-1), flat)
+    moments = state.moments[layer.name].to(state.device) if layer.correlated else None
+    mass = torch.zeros(len(out), device=state.device)
+    for part in row_pieces(layer.targets.shape):
+        indices = layer.indices[:, part].to(state.device, torch.int32)
+        if moments is None:
+            mass.index_add_(0, indices.reshape(-1), weights[:, part, None].expand(-1, -1, width // s).reshape(-1))
+        else:
+            add_squares(out, indices, moments, weights[:, part])
+    if moments is None:
         out += mass[:, None] * torch.eye(s, device=state.device).reshape(1, -1)
-        return
-    moments = state.moments[layer.name].to(state.device)
-    add_squares(out, indices, moments, weights)

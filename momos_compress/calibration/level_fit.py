@@ -21,6 +21,8 @@ SOLVED = 16
 """The largest level whose value may differ from its number; those beyond are rare."""
 FREEDOM = 0.3
 """By how much it may differ."""
+REFIT_PASSES = 2
+"""Passes over a layer's levels that follow their rounding anew."""
 TRIALS = 2
 """How often the common factor of all steps is set anew after the first levels have shown what they take."""
 
@@ -57,7 +59,7 @@ def first_levels(state: FitState, read: Read, bits: float, progress: Callable[[i
         state.codebook = torch.arange(-MOST, MOST + 1, dtype=torch.float32, device=state.device)[:, None]
         state.price = state.rate_weight * PRICE * 4.0**octave
         for layer in state.layers:
-            layer.indices = _first(state, layer).short()
+            layer.indices = _first(state, layer)
             if trial == TRIALS:
                 progress(layer.indices.numel())
         state.levels.model = _counted(state)
@@ -80,19 +82,27 @@ def improve_all(state: FitState, progress: Callable[[int], None], *, codebook: b
         targets, rounding = layer.targets.to(state.device), rounding_of(state, layer)
         if layer.correlated:
             moments = state.moments[layer.name].to(state.device)
-            layer.indices = improve_levels(targets, layer.indices, moments, rounding).short()
+            layer.indices = improve_levels(targets, layer.indices, moments, rounding)
         else:
-            layer.indices = round_alone(targets, rounding).short()
+            layer.indices = round_alone(targets, rounding)
         progress(layer.indices.numel())
     assert state.levels is not None
     state.levels.model = _counted(state)
     state.rate = state.rate.counted(state.usage())
 
 
+def refit(state: FitState, layer: LayerState) -> None:
+    """Give a correlated layer levels anew, for its targets as they are now."""
+    layer.indices = _first(state, layer)
+    targets, moments = layer.targets.to(state.device), state.moments[layer.name].to(state.device)
+    for _ in range(REFIT_PASSES):
+        layer.indices = improve_levels(targets, layer.indices, moments, rounding_of(state, layer))
+
+
 def rounding_of(state: FitState, layer: LayerState) -> Rounding:
     """How the values of a layer are rounded now."""
     assert state.levels is not None
-    return Rounding(state.codebook[:, 0].cpu(), state.levels.model, layer.name, state.price / layer.weights)
+    return state.levels.model.rounding(layer.name, state.codebook[:, 0].cpu(), state.price / layer.weights)
 
 
 def total_bits(state: FitState) -> float:
@@ -123,7 +133,9 @@ def _take_steps(layer: LayerState, rows: torch.Tensor, importance: torch.Tensor,
     """Normalise a layer by steps of its rows (groups, rows), wider where a level would be too large."""
     weight, groups = read(layer.name), len(rows)
     unit = torch.full_like(layer.scales, encode_scales(torch.ones(1)).item())
-    largest = normalised(weight, layer.layout, unit, groups, 1, layer.columns).abs().amax(dim=2)
+    largest = torch.linalg.vector_norm(
+        normalised(weight, layer.layout, unit, groups, 1, layer.columns), torch.inf, dim=2
+    )
     layer.scales = encode_scales(torch.maximum(rows, largest / (MOST * SCALE_MARGIN)).reshape(-1))
     layer.targets = normalised(weight, layer.layout, layer.scales, groups, 1, layer.columns)
     layer.weights = importance * scale_values(layer.scales).reshape(importance.shape).square()
@@ -138,7 +150,8 @@ def _first_octave(state: FitState, steps: dict[str, RowsAndColumns], read: Read,
     logs = []
     for layer in state.layers:
         matrix = normalised(read(layer.name), layer.layout, layer.scales, len(layer.weights), 1, layer.columns)
-        size = matrix.square().mean(dim=2).sqrt() * scale_values(layer.scales).reshape(layer.weights.shape)
+        norms = torch.linalg.vector_norm(matrix, dim=2) / matrix.shape[2] ** 0.5
+        size = norms * scale_values(layer.scales).reshape(layer.weights.shape)
         count = torch.full(size.shape, float(matrix.shape[2]))
         logs.append(torch.stack([(size / steps[layer.name].rows).clamp(min=1e-12).log2(), count]).reshape(2, -1))
     sizes, counts = torch.cat(logs, dim=1).double()

@@ -5,10 +5,13 @@ predicts a value's, and with it how many bits its level takes. The coding ``spre
 price bits while the mosaic is fitted.
 """
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+
+from momos_compress.calibration.pieces import row_pieces
 
 CLASSES = 40
 """Classes of values, each half an octave of their predicted size."""
@@ -17,8 +20,6 @@ LEAST_OCTAVE = -8
 PRIOR = 32
 """Values that a geometric distribution of the class's own size counts as, beside those that are seen."""
 
-COUNTED_VALUES = 2**22
-"""Values that are counted at a time."""
 LEAST_SHARE = 2.0**-24
 """Least probability of a level: what a stored one can be."""
 
@@ -38,9 +39,9 @@ class LevelModel:
     bits: torch.Tensor
     classes: dict[str, Classes]
 
-    def of(self, name: str) -> torch.Tensor:
-        """The class of each value of a layer: (groups, rows, columns) int64."""
-        return _classes_of_values(self.classes[name]).long()
+    def rounding(self, name: str, values: torch.Tensor, price: torch.Tensor) -> "Rounding":
+        """How a layer is rounded to levels of these ``values`` where a bit costs ``price`` (groups, rows)."""
+        return Rounding(values, self.bits, self.classes[name], price)
 
     def total(self, name: str, levels: torch.Tensor) -> float:
         """Bits of a layer's levels, (groups, rows, columns), numbered from the lowest."""
@@ -54,15 +55,29 @@ class Rounding:
 
     Attributes:
         values: (levels,) what each level stands for, ascending.
-        model: What levels cost.
-        name: The layer, as the model knows it.
+        bits: (CLASSES, levels) float32.
+        classes: Of the layer's rows and columns.
         price: (groups, rows), what a bit costs in squared error.
     """
 
     values: torch.Tensor
-    model: LevelModel
-    name: str
+    bits: torch.Tensor
+    classes: Classes
     price: torch.Tensor
+
+    def of_values(self) -> torch.Tensor:
+        """The class of each value, (groups, rows, columns) int64."""
+        return _classes_of_values(self.classes).long()
+
+    def of_rows(self, part: slice) -> "Rounding":
+        """Of some of the rows."""
+        rows, columns = self.classes
+        return dataclasses.replace(self, classes=(rows[:, part], columns), price=self.price[:, part])
+
+    def in_order(self, order: torch.Tensor) -> "Rounding":
+        """Of the columns in another order."""
+        rows, columns = self.classes
+        return dataclasses.replace(self, classes=(rows, columns[:, order]))
 
 
 def level_model(layers: Iterable[tuple[str, torch.Tensor]], most: int) -> LevelModel:
@@ -84,10 +99,14 @@ def level_model(layers: Iterable[tuple[str, torch.Tensor]], most: int) -> LevelM
 
 def classes_of(levels: torch.Tensor) -> Classes:
     """Classes of a layer's rows and columns by the mean size of their levels (groups, rows, columns)."""
-    size = levels.abs().float()
-    rows = size.mean(dim=2) + 0.01
+    means, sums = [], torch.zeros(levels.shape[0], levels.shape[2])
+    for part in row_pieces(levels.shape):
+        size = levels[:, part].abs().float()
+        means.append(size.mean(dim=2))
+        sums += size.sum(dim=1)
+    rows = torch.cat(means, dim=1) + 0.01
     # A column's size against that of the rows that it runs through: the best product of rows and columns, nearly.
-    columns = (size.sum(dim=1) + 0.1) / (rows.sum(dim=1, keepdim=True) + 0.1)
+    columns = (sums + 0.1) / (rows.sum(dim=1, keepdim=True) + 0.1)
     halves = [2 * part.log2() for part in (rows, columns)]
     return (halves[0].round() - 2 * LEAST_OCTAVE).int(), halves[1].round().int()
 
@@ -107,9 +126,7 @@ def _counts(classes: Classes, levels: torch.Tensor, lowest: int, count: int) -> 
         count: Levels.
     """
     seen = torch.zeros(CLASSES * count, dtype=torch.int64)
-    step = max(1, COUNTED_VALUES // (levels.shape[0] * levels.shape[2]))
-    for start in range(0, levels.shape[1], step):
-        part = slice(start, start + step)
+    for part in row_pieces(levels.shape):
         places = _classes_of_values((classes[0][:, part], classes[1])) * count + levels[:, part].int() + lowest
         seen += torch.bincount(places.reshape(-1), minlength=len(seen))
     return seen

@@ -8,12 +8,11 @@ import torch
 
 from momos_compress.calibration.greedy import feedback
 from momos_compress.calibration.kernels.available import compiled
-from momos_compress.calibration.level_model import Classes, Rounding
+from momos_compress.calibration.level_model import Rounding
+from momos_compress.calibration.pieces import row_pieces
 
 PRICE = 2 * 0.6931471805599453 / 12
 """What a bit is worth in squared steps: at high rates a bit quarters the error of a step, 1 / 12."""
-CHUNK_VALUES = 2**21
-"""Values that are rounded at a time where each is by itself."""
 
 
 def round_greedily(
@@ -28,34 +27,32 @@ def round_greedily(
         rounding: Levels and bits.
 
     Returns:
-        (groups, rows, columns) int32, from the lowest level.
+        (groups, rows, columns) int16, from the lowest level.
     """
-    left = targets[:, :, order].contiguous()
     upper = feedback(moments[:, order][:, :, order])
-    rows, columns = rounding.model.classes[rounding.name]
-    classes = (rows, columns[:, order])
-    out = torch.empty(left.shape, dtype=torch.int32)
-    if compiled(targets):
-        from momos_compress.calibration.kernels.level_passes import greedy
-
-        greedy(left, upper, classes, rounding, out)
-    else:
-        _greedy(left, upper, classes, rounding, out)
+    ordered, out = rounding.in_order(order), torch.empty(targets.shape, dtype=torch.int16)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
-    return out[:, :, back.cpu()]
+    for part in row_pieces(targets.shape):
+        left = targets[:, part, order].contiguous()
+        found = torch.empty(left.shape, dtype=torch.int32)
+        if compiled(left):
+            from momos_compress.calibration.kernels.level_passes import greedy
+
+            greedy(left, upper, ordered.of_rows(part), found)
+        else:
+            _greedy(left, upper, ordered.of_rows(part), found)
+        out[:, part] = found[:, :, back.cpu()].short()
+    return out
 
 
 def round_alone(targets: torch.Tensor, rounding: Rounding) -> torch.Tensor:
-    """Levels of a layer, each value by itself: (groups, rows, columns) int32 of targets of that shape."""
-    rows, columns = (part.to(targets.device) for part in rounding.model.classes[rounding.name])
-    most, out = len(rounding.model.bits) - 1, torch.empty(targets.shape, dtype=torch.int32)
-    step = max(1, CHUNK_VALUES // (targets.shape[0] * targets.shape[2]))
-    for start in range(0, targets.shape[1], step):
-        part = slice(start, start + step)
-        classes = (rows[:, part, None] + columns[:, None, :]).clamp(0, most).long()
-        price = rounding.price[:, part, None].to(targets)
-        out[:, part] = cheapest(targets[:, part], 1.0, price, rounding, classes).int().cpu()
+    """Levels of a layer, each value by itself: (groups, rows, columns) int16 of targets of that shape."""
+    out = torch.empty(targets.shape, dtype=torch.int16)
+    for part in row_pieces(targets.shape):
+        own = rounding.of_rows(part)
+        price, classes = own.price[:, :, None].to(targets), own.of_values().to(targets.device)
+        out[:, part] = cheapest(targets[:, part], 1.0, price, own, classes).short().cpu()
     return out
 
 
@@ -71,26 +68,20 @@ def improve_levels(
         rounding: Levels and bits.
 
     Returns:
-        The new levels, int32 of the same shape.
+        The new levels, int16 of the same shape.
     """
-    levels = levels.to(torch.int32, copy=True)
-    pull = (targets - rounding.values.to(targets)[levels.to(targets.device)]) @ moments
-    if compiled(targets):
-        from momos_compress.calibration.kernels.level_passes import descent
+    out = torch.empty(targets.shape, dtype=torch.int16)
+    for part in row_pieces(targets.shape):
+        own, now = rounding.of_rows(part), levels[:, part].to(torch.int32, copy=True)
+        pull = (targets[:, part] - rounding.values.to(targets)[now.to(targets.device)]) @ moments
+        if compiled(targets):
+            from momos_compress.calibration.kernels.level_passes import descent
 
-        descent(pull, levels, moments, rounding)
-        return levels
-    model = rounding.model.of(rounding.name).to(targets.device)
-    now, price = levels.long().to(targets.device), rounding.price.to(targets)
-    values = rounding.values.to(targets)
-    for j in range(targets.shape[2]):
-        curvature = moments[:, j, j][:, None]
-        target = values[now[:, :, j]] + pull[:, :, j] / curvature
-        found = cheapest(target, curvature, price, rounding, model[:, :, j])
-        change = values[now[:, :, j]] - values[found]
-        pull += change[:, :, None] * moments[:, j][:, None, :]
-        now[:, :, j] = found
-    return now.int().cpu()
+            descent(pull, now, moments, own)
+        else:
+            _descend(pull, now, moments, own)
+        out[:, part] = now.short()
+    return out
 
 
 def cheapest(
@@ -112,7 +103,7 @@ def cheapest(
     Returns:
         Levels from the lowest, int64 of the same shape.
     """
-    values, bits = rounding.values.to(target), rounding.model.bits.to(target)
+    values, bits = rounding.values.to(target), rounding.bits.to(target)
     middle, last = len(values) // 2, len(values) - 1
     nearest = (target.round().long() + middle).clamp(0, last)
     found = torch.full_like(nearest, middle)
@@ -124,20 +115,21 @@ def cheapest(
     return found
 
 
-def _greedy(
-    left: torch.Tensor,
-    upper: torch.Tensor,
-    classes: Classes,
-    rounding: Rounding,
-    out: torch.Tensor,
-) -> None:
-    values = rounding.values.to(left)
-    most = len(rounding.model.bits) - 1
-    rows, columns = (part.to(left.device) for part in classes)
+def _greedy(left: torch.Tensor, upper: torch.Tensor, rounding: Rounding, out: torch.Tensor) -> None:
+    values, price, classes = rounding.values.to(left), rounding.price.to(left), rounding.of_values().to(left.device)
     for j in range(left.shape[2]):
         own = upper[:, j, j][:, None]
-        kind = (rows + columns[:, j, None]).clamp(0, most).long()
-        found = cheapest(left[:, :, j], own.square().reciprocal(), rounding.price.to(left), rounding, kind)
+        found = cheapest(left[:, :, j], own.square().reciprocal(), price, rounding, classes[:, :, j])
         out[:, :, j] = found.int().cpu()
         error = (left[:, :, j] - values[found]) / own
         left[:, :, j + 1 :] -= error[:, :, None] * upper[:, j, j + 1 :][:, None, :]
+
+
+def _descend(pull: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rounding: Rounding) -> None:
+    values, price, classes = rounding.values.to(pull), rounding.price.to(pull), rounding.of_values().to(pull.device)
+    for j in range(pull.shape[2]):
+        now, curvature = levels[:, :, j].to(pull.device).long(), moments[:, j, j][:, None]
+        target = values[now] + pull[:, :, j] / curvature
+        found = cheapest(target, curvature, price, rounding, classes[:, :, j])
+        pull += (values[now] - values[found])[:, :, None] * moments[:, j][:, None, :]
+        levels[:, :, j] = found.int().cpu()

@@ -52,18 +52,10 @@ class InputShift:
         moments: E[x' x'^T], (groups, columns, columns) a sample, by the weight's name.
         shifts: E[(x - x') x'^T], of the same shape, in two parts that add up, each from every other batch: from two one
             sees how sure they are.
-        samples: Samples seen.
-        vectors: Vectors that each layer's moments are taken from.
     """
 
     moments: MatrixStore
     shifts: tuple[MatrixStore, MatrixStore]
-    samples: int
-    vectors: dict[str, int]
-
-    def worth(self, name: str) -> int:
-        """How many independent vectors a layer's were worth."""
-        return independent_vectors(self.vectors[name], self.samples)
 
 
 def independent_vectors(vectors: int, samples: int) -> int:
@@ -151,4 +143,4 @@ def collect_shift(
         begin=before.clear,
     )
     halves = shifts[0].finish(run.seen), shifts[1].finish(run.seen)
-    return InputShift(moments.finish(run.seen), halves, run.seen, moments.vectors)
+    return InputShift(moments.finish(run.seen), halves)

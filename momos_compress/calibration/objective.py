@@ -12,14 +12,18 @@ from collections.abc import Mapping
 
 import torch
 
+from momos_compress.calibration.pieces import row_pieces
 from momos_compress.calibration.state import FitState, LayerState
 
 
 def row_costs(state: FitState, layer: LayerState) -> torch.Tensor:
     """Each row's share of J without its rate: (groups, rows), on the device."""
-    decoded = state.codebook.index_select(0, layer.indices.reshape(-1).to(state.device, torch.int32))
-    error = layer.targets.to(state.device) - decoded.reshape(layer.targets.shape)
-    return (state.times_moments(layer, error) * error).sum(dim=2) * layer.weights.to(state.device)
+    costs = []
+    moments = state.moments[layer.name].to(state.device) if layer.correlated else None
+    for part in row_pieces(layer.targets.shape):
+        error = layer.targets[:, part].to(state.device) - layer.decoded(state.codebook, part)
+        costs.append(((error if moments is None else error @ moments) * error).sum(dim=2))
+    return torch.cat(costs, dim=1) * layer.weights.to(state.device)
 
 
 def distortion(state: FitState) -> float:

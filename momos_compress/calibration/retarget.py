@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.budget import CORRECTION, HELD_VALUES
-from momos_compress.calibration.damping import damped, looked_up, shrunk
+from momos_compress.calibration.damping import damped
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.moments import collect_shift
 from momos_compress.calibration.sampling import PAIRED_VECTORS, Sampling
@@ -44,54 +44,55 @@ def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed:
     chosen = [layer for layer in facts.layers if layer.parameter in mosaic]
     shift = collect_shift(job.model, compressed, chosen, sampling)
     groups = {layer.parameter: layer.groups for layer in facts.layers}
-    tables = {layer.parameter for layer in facts.layers if layer.table}
     for layer in state.layers:
         if layer.name not in shift.moments:
             continue
         moments = shift.moments[layer.name]
-        if state.levels is not None:
-            moments = shrunk(moments, shift.worth(layer.name))
-        if layer.name in tables:
-            moments = looked_up(moments)
         padded, _ = damped(moments, s)
         padded = layer.scaled(padded)
         halves = [layer.scaled(half[layer.name]) for half in shift.shifts if layer.name in half]
         weight = job.checkpoint.read(layer.name)
         original = normalised(weight, layer.layout, layer.scales, groups[layer.name], s, layer.columns)
-        layer.targets = corrected(original, padded, halves)
+        layer.targets = corrected(original, padded, halves, CORRECTION)
         state.moments[layer.name] = padded
 
 
-def corrected(targets: torch.Tensor, moments: torch.Tensor, halves: Sequence[torch.Tensor]) -> torch.Tensor:
+def corrected(
+    targets: torch.Tensor, moments: torch.Tensor, halves: Sequence[torch.Tensor], length: float
+) -> torch.Tensor:
     """Targets moved towards T + T E[(x - x') x'^T] E[x' x'^T]^-1, which gives T x out of x' with least error.
 
-    What the two halves of the samples do not agree on is chance: the step is as long as lowers the error most on
-    samples that it was not taken from, by what each half says of the other's.
+    What the two halves of the samples do not agree on is chance: along each principal direction of the inputs the step
+    is as long as lowers the error most on samples that it was not taken from, by what each half says of the other's.
 
     Args:
         targets: T, (groups, rows, padded columns).
         moments: E[x' x'^T], damped, (groups, padded columns, padded columns).
         halves: E[(x - x') x'^T] in two parts that add up, each from its half of the samples, (groups, columns,
             columns); one part where there is no other.
+        length: Share of the way that is gone.
 
     Returns:
         (groups, rows, padded columns); padding stays as it is.
     """
     width = halves[0].shape[2]
-    factor = torch.linalg.cholesky(moments[:, :width, :width].double())
-    pulls = [(targets[:, :, :width] @ half).double() for half in halves]
-    steps = [torch.cholesky_solve(pull.transpose(1, 2), factor).transpose(1, 2) for pull in pulls]
-    step = torch.stack(steps).sum(dim=0)
+    sizes, directions = torch.linalg.eigh(moments[:, :width, :width])
+    pulls = [targets[:, :, :width] @ (half @ directions) for half in halves]
+    step = length * _trust(pulls) * torch.stack(pulls).sum(dim=0) / sizes[:, None]
     out = targets.clone()
-    out[:, :, :width] += (CORRECTION * _trust(pulls, steps) * step).float()
+    out[:, :, :width] += step @ directions.transpose(1, 2)
     return out
 
 
-def _trust(pulls: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> float:
-    """The length of the sum of both steps at which errors are least, 0 to 1; 1 where there is one half alone."""
+def _trust(pulls: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The length of the sum of both halves' steps at which errors are least, 0 to 1, in each direction: (columns,).
+
+    Args:
+        pulls: Of each half, (groups, rows, columns) along the directions; 1 everywhere where there is one half alone.
+    """
     if len(pulls) < 2:
-        return 1.0
-    own = sum(float((pull * step).sum()) for pull, step in zip(pulls, steps, strict=True))
-    other = float((pulls[0] * steps[1]).sum() + (pulls[1] * steps[0]).sum())
-    share = min(max(other / max(own, 1e-30), 0.0), 1.0)  # s / (s + n), signal and noise of a half
+        return pulls[0].new_ones(pulls[0].shape[2])
+    own = torch.stack([pull.square().sum(dim=(0, 1)) for pull in pulls]).sum(dim=0)
+    other = 2 * (pulls[0] * pulls[1]).sum(dim=(0, 1))
+    share = (other / own.clamp(min=1e-30)).clamp(0, 1)  # s / (s + n), signal and noise of a half
     return 2 * share / (1 + share)  # s / (s + n / 2), those of both together

@@ -16,7 +16,9 @@ from momos_compress.calibration.decide import decide
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.level_fit import first_levels
 from momos_compress.calibration.objective import dearer_than, distortion
+from momos_compress.calibration.pieces import PIECE_VALUES
 from momos_compress.calibration.retarget import retarget
+from momos_compress.calibration.sequence import STAGE, refit_in_sequence
 from momos_compress.calibration.start import Targets, first_state, targets_of
 from momos_compress.calibration.state import FitState
 from momos_compress.calibration.statistics import Statistics, measure_gradients, measure_inputs
@@ -97,7 +99,10 @@ def fit_calibrated(
         _fit_first(job, state, steps.passes)
         excepted = _except(job, state) if work.settings.exceptions and not work.settings.include else {}
     compressed = copy.deepcopy(model)  # only now: the fit before holds most beside the network
-    _run_rounds(job, facts, steps, state, compressed, apart, stages)
+    if state.levels is None:
+        _run_rounds(job, facts, steps, state, compressed, stages)
+    else:
+        _run_in_sequence(job, facts, steps, state, compressed, apart, stages)
     with stages.stage("round motifs"):
         stored, step = _stored_codebook(job, state)
         state.codebook = decode_codebook(stored, step).to(job.device)
@@ -130,27 +135,31 @@ def _bits_for_levels(job: Job) -> float:
     return job.settings.bits * job.work.parameters - 8 * (bytes_beside(job.checkpoint, job.work) + scales)
 
 
-def _run_rounds(
-    job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module, apart: int, stages: Stages
-) -> None:
-    """Compare the networks and fit again; where samples are apart, only as long as that helps on them."""
-    kept: Kept | None = None
-    for number in range(steps.rounds + 1 if steps.rounds else 0):
-        if number == steps.rounds and not apart:
-            return
+def _run_rounds(job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module, stages: Stages) -> None:
+    """Compare the networks and fit all layers again."""
+    for _ in range(steps.rounds):
         with stages.stage("compare"):
             rebuild(job, facts, state, compressed)
-            if apart:
-                loss = validation_loss(job, facts, compressed, apart)
-                if kept is not None and loss >= kept.loss:
-                    kept.restore(state)
-                    return
-                kept = Kept.of(state, loss)
-            if number == steps.rounds:
-                return
             retarget(job, facts, steps, state, compressed)
         with stages.stage("fit again"):
             _improve(job, state, "fit again", steps.again)
+
+
+def _run_in_sequence(
+    job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module, apart: int, stages: Stages
+) -> None:
+    """Fit levels again layer after layer; undone where it does not help on the samples apart."""
+    for _ in range(steps.rounds):
+        with stages.stage(STAGE):
+            kept = None
+            if apart:
+                rebuild(job, facts, state, compressed)
+                kept = Kept.of(state, validation_loss(job, facts, compressed, apart))
+            refit_in_sequence(job, facts, state, compressed)
+            if kept is not None and validation_loss(job, facts, compressed, apart) >= kept.loss:
+                kept.restore(state)
+                return
+            _improve(job, state, STAGE, steps.again)
 
 
 def _improve(job: Job, state: FitState, stage: str, passes: int) -> None:
@@ -191,10 +200,13 @@ def _mosaic(job: Job, state: FitState, stored: torch.Tensor, step: float | None)
     for layer in state.layers:
         weight = job.checkpoint.read(layer.name)
         decoded = layer.weight(codebook, tuple(weight.shape)).to(weight.dtype)
-        error = (weight.double() - decoded.double()).square().sum()
-        energy += float(weight.double().square().sum())
+        error = 0.0
+        pairs = (torch.split(part.reshape(-1), PIECE_VALUES) for part in (weight, decoded))
+        for there, here in zip(*pairs, strict=True):
+            error += float((there.double() - here.double()).square().sum())
+            energy += float(there.double().square().sum())
         indices = layer.indices.reshape(-1).numpy()
-        builder.add(infos[layer.name], indices, float(error), layer.layout, layer.scales, layer.columns)
+        builder.add(infos[layer.name], indices, error, layer.layout, layer.scales, layer.columns)
     return builder.finish(stored, step, energy=energy, sampled_blocks=job.work.sampled_blocks)
 
 

@@ -74,21 +74,21 @@ class Pass:
         self.seen = 0
 
     def run(
-        self, *watched: tuple[nn.Module, Sequence[tuple[str, Watch]]], begin: Callable[[], None] = lambda: None
+        self, *networks: tuple[nn.Module, Sequence[tuple[str, Watch]]], begin: Callable[[], None] = lambda: None
     ) -> None:
         """Run every network on every batch, one network after the other.
 
         Args:
-            watched: Networks, each with names of layers and what watches them.
+            networks: Networks, each with names of layers and what watches them.
             begin: Called before each batch.
         """
         with torch.inference_mode(), ExitStack() as stack:
-            for network, watches in watched:
-                stack.enter_context(_watched(network, watches))
+            for network, watches in networks:
+                stack.enter_context(watched(network, watches))
             for batch in self.sampling.batches:
                 begin()
                 self.mask, inputs = attention_mask(batch), to_device(batch, self.sampling.device)
-                for network, _ in watched:
+                for network, _ in networks:
                     forward(network, inputs)
                 self.seen, self.number = self.seen + batch_length(batch), self.number + 1
                 self.sampling.progress(batch_length(batch))
@@ -123,7 +123,7 @@ def wanted_vectors(width: int, groups: int, most: int = VECTORS) -> int:
 
 
 @contextmanager
-def _watched(model: nn.Module, watches: Sequence[tuple[str, Watch]]) -> Iterator[None]:
+def watched(model: nn.Module, watches: Sequence[tuple[str, Watch]]) -> Iterator[None]:
     """Call what watches a layer with the layer and its first input, before the layer runs."""
     with ExitStack() as stack:
         for name, watch in watches:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from momos_compress.calibration.level_model import LevelModel
+from momos_compress.calibration.pieces import row_pieces
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.store import MatrixStore
 from momos_compress.mosaic.blocks import Layout
@@ -35,9 +36,10 @@ class LayerState:
     columns: torch.Tensor | None = None
     indices: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int32))
 
-    def decoded(self, codebook: torch.Tensor) -> torch.Tensor:
-        """The normalised weight that the motifs give: (groups, rows, columns)."""
-        return codebook[self.indices.int()].reshape(self.targets.shape)
+    def decoded(self, codebook: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
+        """The normalised weight that the motifs give, of all rows or some: (groups, rows, columns)."""
+        indices = self.indices[:, rows].to(codebook.device, torch.int32)
+        return codebook.index_select(0, indices.reshape(-1)).reshape(*indices.shape[:2], -1)
 
     def scaled(self, moments: torch.Tensor) -> torch.Tensor:
         """Moments (groups, columns, columns) of a layer's inputs, of those that the normalised weight sees."""
@@ -48,7 +50,11 @@ class LayerState:
 
     def weight(self, codebook: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """The weight that the motifs give, in its own ``shape``, before it is cast to its dtype."""
-        rows = self.decoded(codebook).reshape(len(self.scales), -1) * scale_values(self.scales)[:, None]
+        normal = torch.empty(self.targets.shape)
+        for part in row_pieces(normal.shape):
+            normal[:, part] = self.decoded(codebook, part)
+        rows = normal.reshape(len(self.scales), -1)
+        rows *= scale_values(self.scales)[:, None]
         if self.columns is not None:
             rows[:, : len(self.columns)] *= scale_values(self.columns)
         return self.layout.join(rows.reshape(-1, codebook.shape[1]), shape)
@@ -109,10 +115,6 @@ class FitState:
         """What a bit costs in each row, in squared error of the normalised weight: (groups, rows) on the device."""
         return self.price / layer.weights.to(self.device)
 
-    def times_moments(self, layer: LayerState, error: torch.Tensor) -> torch.Tensor:
-        """An error (groups, rows, columns) times the layer's second moments."""
-        return error @ self.moments[layer.name].to(error) if layer.correlated else error
-
     def bits_of(self, layer: LayerState) -> float:
         """Bits of a layer's mosaic, as they were last counted."""
         if self.levels is not None:
@@ -148,6 +150,7 @@ def normalised(
     """
     matrix = layout.matrix(weight.float()) / scale_values(scales)[:, None]
     if columns is not None:
-        matrix = matrix / scale_values(columns)
-    padded = torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % s))
+        matrix /= scale_values(columns)
+    missing = -matrix.shape[1] % s
+    padded = torch.nn.functional.pad(matrix, (0, missing)) if missing else matrix
     return padded.reshape(groups, len(padded) // groups, -1)

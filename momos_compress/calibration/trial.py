@@ -8,7 +8,7 @@ from torch import nn
 
 from momos_compress.calibration.alternation import improve
 from momos_compress.calibration.gradients import sum_gradients
-from momos_compress.calibration.level_model import Rounding, level_model
+from momos_compress.calibration.level_model import level_model
 from momos_compress.calibration.levels import PRICE, improve_levels
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState
@@ -158,7 +158,7 @@ def _level_pass(width: int, device: str, seed: int) -> float:
     levels = targets.round().clamp(-TRIAL_LEVELS, TRIAL_LEVELS)
     model = level_model([("layer", levels)], TRIAL_LEVELS)
     values = torch.arange(-TRIAL_LEVELS, TRIAL_LEVELS + 1).float()
-    rounding = Rounding(values, model, "layer", torch.full((1, LEVEL_ROWS), PRICE))
+    rounding = model.rounding("layer", values, torch.full((1, LEVEL_ROWS), PRICE))
     moments = torch.eye(width, device=device)[None]
     first = (levels + TRIAL_LEVELS).int()
 

@@ -28,7 +28,7 @@ def problem(shape: tuple[int, int, int], price: float, seed: int = 0) -> tuple[t
     values = torch.arange(-MOST, MOST + 1) + 0.1 * torch.rand(2 * MOST + 1)
     values[MOST] = 0
     weights = torch.rand(groups, rows) + 0.5
-    return targets, moments.contiguous(), Rounding(values, model, "layer", price / weights)
+    return targets, moments.contiguous(), model.rounding("layer", values, price / weights)
 
 
 @pytest.fixture(params=["numba", "torch"])
@@ -43,7 +43,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def cost(targets: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rounding: Rounding) -> torch.Tensor:
     """Error and price of bits of each row, in double precision: (groups, rows)."""
     error = targets.double() - rounding.values.double()[levels.long()]
-    bits = rounding.model.bits.double()[rounding.model.of("layer"), levels.long()]
+    bits = rounding.bits.double()[rounding.of_values(), levels.long()]
     return ((error @ moments.double()) * error).sum(dim=2) + rounding.price.double() * bits.sum(dim=2)
 
 
@@ -52,7 +52,7 @@ def test_a_value_alone_takes_the_cheapest_of_all_levels(price: float, engine: st
     """The few that are looked at are enough."""
     targets, _, rounding = problem((2, 7, 40), price)
     found = round_alone(targets, rounding)
-    bits = rounding.model.bits[rounding.model.of("layer")].double()
+    bits = rounding.bits[rounding.of_values()].double()
     every = (targets[..., None].double() - rounding.values.double()).square()
     every = every + rounding.price[:, :, None, None].double() * bits
     least = every.min(dim=3).values
@@ -69,8 +69,8 @@ def test_greedy_rounding_follows_its_definition(shape: tuple[int, int, int], pri
     found = round_greedily(targets, moments, order, rounding)
 
     upper = feedback(moments[:, order][:, :, order]).double().numpy()
-    values, bits = rounding.values.double().numpy(), rounding.model.bits.double().numpy()
-    kinds, prices = rounding.model.of("layer").numpy(), rounding.price.double().numpy()
+    values, bits = rounding.values.double().numpy(), rounding.bits.double().numpy()
+    kinds, prices = rounding.of_values().numpy(), rounding.price.double().numpy()
     worse, best = 0.0, 0.0
     for g in range(shape[0]):
         for row in range(shape[1]):

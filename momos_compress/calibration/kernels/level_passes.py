@@ -4,29 +4,22 @@ import numpy as np
 import torch
 
 from momos_compress.calibration.kernels.passes import Team, bring_up, panels
-from momos_compress.calibration.level_model import Classes, Rounding
+from momos_compress.calibration.level_model import Rounding
 
 
-def greedy(
-    left: torch.Tensor,
-    upper: torch.Tensor,
-    classes: Classes,
-    rounding: Rounding,
-    out: torch.Tensor,
-) -> None:
+def greedy(left: torch.Tensor, upper: torch.Tensor, rounding: Rounding, out: torch.Tensor) -> None:
     """Round columns one after the other, where later ones answer for the errors of earlier ones.
 
     Args:
         left: (groups, rows, columns), the targets; changed.
         upper: (groups, columns, columns) upper triangular, how errors move on.
-        classes: Of the rows (groups, rows), and of the columns (groups, columns), int32.
         rounding: Levels and bits.
         out: (groups, rows, columns) int32, filled.
     """
     from momos_compress.calibration.kernels.level_loops import greedily
 
     groups, rows, width = left.shape
-    held = left.numpy(), rounding.price.contiguous().numpy(), upper.contiguous().numpy(), *_costs(rounding, classes)
+    held = left.numpy(), rounding.price.contiguous().numpy(), upper.contiguous().numpy(), *_costs(rounding)
     with Team(groups * rows) as team:
         for low, high in panels(width, 1):
             errors = torch.empty(groups, rows, high - low)
@@ -47,8 +40,7 @@ def descent(pull: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rou
     from momos_compress.calibration.kernels.level_loops import descending
 
     groups, rows, width = pull.shape
-    costs = _costs(rounding, rounding.model.classes[rounding.name])
-    held = pull.numpy(), rounding.price.contiguous().numpy(), moments.contiguous().numpy(), *costs
+    held = pull.numpy(), rounding.price.contiguous().numpy(), moments.contiguous().numpy(), *_costs(rounding)
     with Team(groups * rows) as team:
         for low, high in panels(width, 1):
             changes = torch.zeros(groups, rows, high - low)
@@ -57,7 +49,7 @@ def descent(pull: torch.Tensor, levels: torch.Tensor, moments: torch.Tensor, rou
                 bring_up(pull[:, :, high:], changes, moments[:, low:high, high:])
 
 
-def _costs(rounding: Rounding, classes: Classes) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+def _costs(rounding: Rounding) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """What the loops take of a rounding: classes of rows and columns, bits of levels in each class, and values."""
-    of = tuple(part.int().contiguous().numpy() for part in classes)
-    return of, rounding.model.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
+    of = tuple(part.int().contiguous().numpy() for part in rounding.classes)
+    return of, rounding.bits.contiguous().numpy(), rounding.values.contiguous().numpy()
