@@ -17,7 +17,7 @@ TUNING_BATCH = 16
 """Samples of a step of tuning, in pieces where fewer fit into memory."""
 
 
-def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> set[str]:
+def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module, samples: int | None = None) -> set[str]:
     """Give ``compressed`` the weights that the mosaic decodes to, and repair its means and variances.
 
     Args:
@@ -25,6 +25,7 @@ def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> 
         facts: Of its network.
         state: The mosaic; weights that are not in it are the original's.
         compressed: A copy of the job's network, changed in place.
+        samples: How many repair sees; as many as fit into memory at once by default.
 
     Returns:
         Names, in the network, of the tensors that repair changed.
@@ -40,7 +41,7 @@ def rebuild(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> 
             info = infos[layer.name]
             if own[layer.name] in parameters:
                 parameters[own[layer.name]].copy_(layer.weight(codebook, info.shape).to(info.dtype))
-    samples = min(facts.repair_samples, job.data.samples)
+    samples = min(samples or facts.repair_samples, job.data.samples)
     batch = to_device(job.data.read(range(samples)), job.device)
     return set(repair(job.model, compressed, facts.layers, batch, fixed=facts.fixed))
 

@@ -68,7 +68,9 @@ def decided(job: Job, facts: Survey, pace: Pace) -> Decision:
     levels = settings.bits is not None
     # Batch norms are scales of rows, which levels gain by; layer norms in their place gave 1 % at a fifth of the time.
     tunes = not levels or bool(batch_norms(job.model))
-    options = options_of(job.data.samples, pace, facts.repair_samples, levels=levels, tunes=tunes)
+    options = options_of(
+        job.data.samples, pace, facts.sequence_samples if levels else facts.repair_samples, levels=levels, tunes=tunes
+    )
     chosen = share_out(limit, options, SHARES_OF_LEVELS if levels else SHARES)
     return Decision(
         steps_of(chosen).fixed(settings.steps),

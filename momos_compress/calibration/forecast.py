@@ -57,5 +57,6 @@ def held_bytes(job: Job, facts: Survey) -> int:
         fitted + 2 * job.work.sampled_blocks * job.settings.s * VALUE_BYTES,
         fitted + matrices + 2 * waiting,
         fitted + LIVE_OUTPUTS * facts.repair_samples * facts.values.largest * VALUE_BYTES,
+        fitted + LIVE_OUTPUTS * facts.sequence_samples * facts.values.inner * VALUE_BYTES,
         fitted + trained,
     )

@@ -21,6 +21,7 @@ from momos_compress.calibration.state import FitState, LayerState, normalised
 from momos_compress.calibration.store import MatrixStore
 from momos_compress.calibration.survey import Survey
 from momos_compress.data.batches import attention_mask
+from momos_compress.networks.forward import last_scores_only
 from momos_compress.networks.layers import LayerWeight
 
 VECTORS = 2**12
@@ -39,7 +40,7 @@ def refit_in_sequence(job: Job, facts: Survey, state: FitState, compressed: nn.M
         state: Levels; changed in place.
         compressed: A copy of the job's network, changed in place to what the new levels decode to, repaired.
     """
-    samples = min(facts.repair_samples, job.data.samples)
+    samples = min(facts.sequence_samples, job.data.samples)
     drawn = Pass(Sampling((), samples, device=job.device, seed=job.settings.seed, vectors=VECTORS))
     drawn.mask = attention_mask(job.data.read(range(samples)))
     mosaic = {layer.name: layer for layer in state.layers if layer.correlated}
@@ -50,7 +51,8 @@ def refit_in_sequence(job: Job, facts: Survey, state: FitState, compressed: nn.M
         for network, watch in ((job.model, sequence.remember), (compressed, sequence.refit)):
             watches = [(str(layer.module), watch(layer, mosaic[layer.parameter])) for layer in layers]
             stack.enter_context(watched(network, watches))
-        rebuild(job, facts, state, compressed)
+            stack.enter_context(last_scores_only(network))
+        rebuild(job, facts, state, compressed, samples)
 
 
 class _Sequence:

@@ -22,6 +22,7 @@ class Survey:
         layers: The layer of each weight that is compressed.
         batch: Samples of a batch.
         repair_samples: Samples from which means and variances are repaired, all at once.
+        sequence_samples: Samples on which layers are fitted in sequence, all at once.
         trained_at_once: Samples that a backward pass may hold.
         values: Values that its layers give for a sample.
         beside: Names, in the network, of tensors that are stored beside the mosaic and may change.
@@ -32,6 +33,7 @@ class Survey:
     layers: tuple[LayerWeight, ...]
     batch: int
     repair_samples: int
+    sequence_samples: int
     trained_at_once: int
     values: SampleValues
     beside: frozenset[str]
@@ -50,6 +52,7 @@ def survey(job: Job) -> Survey:
         layers=tuple(layers),
         batch=min(BATCH, values.fastest),
         repair_samples=max(2, min(values.most, job.data.samples, REPAIR_SAMPLES)),
+        sequence_samples=max(2, min(values.most_within, job.data.samples, REPAIR_SAMPLES)),
         trained_at_once=values.trained,
         values=values,
         beside=beside,

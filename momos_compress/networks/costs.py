@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from momos_compress.data.batches import Inputs
-from momos_compress.networks.forward import forward
+from momos_compress.networks.forward import forward, token_scores
 
 BATCH_VALUES = 2**25
 """Values of one layer's outputs that a forward pass may hold: 128 MiB."""
@@ -24,11 +24,13 @@ class SampleValues:
 
     Attributes:
         largest: Of the layer that gives most.
+        inner: Of the largest but for scores of a vocabulary.
         every: Of all layers together, which a backward pass holds.
         on_cpu: Whether the network runs on a processor.
     """
 
     largest: int
+    inner: int
     every: int
     on_cpu: bool
 
@@ -36,6 +38,11 @@ class SampleValues:
     def most(self) -> int:
         """Samples that a forward pass may take together, at least 1."""
         return max(1, BATCH_VALUES // max(1, self.largest))
+
+    @property
+    def most_within(self) -> int:
+        """Samples that may pass together where a vocabulary is scored for the last token alone, at least 1."""
+        return max(1, BATCH_VALUES // max(1, self.inner))
 
     @property
     def fastest(self) -> int:
@@ -58,12 +65,13 @@ def sample_values(model: nn.Module, inputs: Inputs) -> SampleValues:
     Raises:
         MomosError: The network fails on the inputs.
     """
-    largest, every = 1, 0
+    largest, inner, every, scores = 1, 1, 0, token_scores(model)
 
     def see(module: nn.Module, args: Any, out: Any) -> None:
-        nonlocal largest, every
+        nonlocal largest, inner, every
         if isinstance(out, torch.Tensor):
             largest = max(largest, out.numel())
+            inner = inner if module is scores else max(inner, out.numel())
             every += 0 if any(module.children()) else out.numel()
 
     with ExitStack() as stack:
@@ -72,7 +80,7 @@ def sample_values(model: nn.Module, inputs: Inputs) -> SampleValues:
         with torch.inference_mode():
             out = forward(model, inputs)
     length = len(out)
-    return SampleValues(-(-largest // length), -(-every // length), out.device.type == "cpu")
+    return SampleValues(-(-largest // length), -(-inner // length), -(-every // length), out.device.type == "cpu")
 
 
 def samples_at_once(model: nn.Module, inputs: Inputs) -> int:

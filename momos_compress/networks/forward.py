@@ -1,5 +1,7 @@
 """Runs a network on a batch, and names the one tensor that stands for its outputs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,3 +44,31 @@ def output_tensor(out: Any) -> torch.Tensor:
     if isinstance(out, dict) and out:
         return output_tensor(next(iter(out.values())))
     raise MomosError(f"a network that gives {type(out).__name__} cannot be calibrated; use `calibrate='none'`")
+
+
+def token_scores(model: nn.Module) -> nn.Module | None:
+    """The layer that scores a vocabulary for each token; None where transformers knows of none."""
+    find = getattr(model, "get_output_embeddings", None)
+    try:
+        found = None if find is None else find()
+    except NotImplementedError:
+        return None
+    return found if isinstance(found, nn.Module) else None
+
+
+@contextmanager
+def last_scores_only(model: nn.Module) -> Iterator[None]:
+    """Let a network score the last token of each text alone: those of all are many times what other layers hold."""
+    layer = token_scores(model)
+    if layer is None:
+        yield
+        return
+
+    def last(module: nn.Module, args: Any) -> Any:
+        return (args[0][:, -1:], *args[1:]) if args and args[0].ndim == 3 else None
+
+    handle = layer.register_forward_pre_hook(last)
+    try:
+        yield
+    finally:
+        handle.remove()

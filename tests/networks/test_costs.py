@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from momos_compress.networks import costs
 from momos_compress.networks.costs import SampleValues, products_of, sample_values, samples_at_once
+from momos_compress.networks.forward import forward, last_scores_only
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,18 +23,37 @@ def test_what_layers_give_for_a_sample_is_counted() -> None:
     model = network()
     outputs = [out.numel() for out in layer_outputs(model, torch.randn(1, 3, 8, 8))]
     assert len(outputs) == len(model)
-    assert sample_values(model, torch.randn(2, 3, 8, 8)) == SampleValues(8 * 6 * 6, sum(outputs), on_cpu=True)
+    assert sample_values(model, torch.randn(2, 3, 8, 8)) == SampleValues(
+        8 * 6 * 6, 8 * 6 * 6, sum(outputs), on_cpu=True
+    )
     assert sample_values(nn.Sequential(model), torch.randn(2, 3, 8, 8)).every == sum(outputs)
+
+
+def test_scores_of_a_vocabulary_count_apart_and_may_be_left_to_the_last_token() -> None:
+    config = LlamaConfig(
+        vocab_size=100, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = LlamaForCausalLM(config).eval()
+    inputs = {"input_ids": torch.randint(0, 100, (2, 5)), "attention_mask": torch.ones(2, 5, dtype=torch.long)}
+    values = sample_values(model, inputs)
+    assert (values.largest, values.inner) == (5 * 100, 5 * 12)
+    with torch.no_grad():
+        whole = forward(model, inputs)
+        with last_scores_only(model):
+            torch.testing.assert_close(forward(model, inputs), whole[:, -1:])
+        assert forward(model, inputs).shape == whole.shape
+        with last_scores_only(network()):
+            pass
 
 
 def test_how_many_samples_a_pass_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BATCH_VALUES", "CACHED_VALUES", "TRAINED_VALUES"):
         monkeypatch.setattr(costs, name, {"B": 90, "C": 50, "T": 200}[name[0]])
-    values = SampleValues(largest=10, every=60, on_cpu=True)
-    assert (values.most, values.fastest, values.trained) == (9, 5, 3)
-    assert SampleValues(largest=10, every=60, on_cpu=False).fastest == 9
-    huge = SampleValues(largest=1000, every=1000, on_cpu=True)
-    assert (huge.most, huge.fastest, huge.trained) == (1, 1, 1)
+    values = SampleValues(largest=10, inner=3, every=60, on_cpu=True)
+    assert (values.most, values.most_within, values.fastest, values.trained) == (9, 30, 5, 3)
+    assert SampleValues(largest=10, inner=3, every=60, on_cpu=False).fastest == 9
+    huge = SampleValues(largest=1000, inner=1000, every=1000, on_cpu=True)
+    assert (huge.most, huge.most_within, huge.fastest, huge.trained) == (1, 1, 1, 1)
     assert samples_at_once(network(), torch.randn(2, 3, 8, 8)) == 1
 
 
