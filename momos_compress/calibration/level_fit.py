@@ -19,6 +19,8 @@ SCALE_MARGIN = 0.9
 """Share of the largest level that a row may reach before its scale is rounded to a code, which may make it less."""
 SOLVED = 16
 """The largest level whose value may differ from its number; those beyond are rare."""
+SOLVED_VALUES = 2**22
+"""Values of weights by which the levels' values are found, about: they are few, and many weights have each."""
 FREEDOM = 0.3
 """By how much it may differ."""
 REFIT_PASSES = 2
@@ -77,7 +79,7 @@ def improve_all(state: FitState, progress: Callable[[int], None], *, codebook: b
         codebook: Whether the levels' values may change.
     """
     if codebook:
-        state.codebook = _near_whole(solved_codebook(state))
+        state.codebook = _near_whole(solved_codebook(state, max(1, state.blocks // SOLVED_VALUES)))
     for layer in state.layers:
         targets, rounding = layer.targets.to(state.device), rounding_of(state, layer)
         if layer.correlated:

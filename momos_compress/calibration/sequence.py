@@ -121,6 +121,7 @@ class _Sequence:
 
 def _halves(left: torch.Tensor, right: torch.Tensor, places: float, *, centred: bool) -> list[torch.Tensor]:
     """Sums of left^T right (groups, columns, columns) over places in two parts that add up."""
+    # Vectors are in the order of their samples: halves that shared samples would agree on what these have by chance.
     out = []
     for one, other in zip(left.chunk(2, dim=1), right.chunk(2, dim=1), strict=True):
         product = one.transpose(1, 2) @ other / max(one.shape[1], 1)

@@ -26,12 +26,13 @@ class Columns(NamedTuple):
 def linear_columns(
     module: nn.Module, inputs: torch.Tensor, samples: int, keep: int, generator: torch.Generator
 ) -> Columns:
-    """The columns of a linear layer: its inputs (..., columns) themselves, at ``keep * samples`` places at most."""
+    """The inputs (..., columns) of a linear layer themselves, at ``keep * samples`` places at most, in their order."""
     places = math.prod(inputs.shape[:-1])
     flat = inputs.reshape(places, inputs.shape[-1])
     most = keep * samples
     if places > most:
-        flat = flat[torch.randperm(places, generator=generator)[:most].to(flat.device)]
+        drawn = torch.randperm(places, generator=generator)[:most]
+        flat = flat[drawn.sort().values.to(flat.device)]
     return Columns(flat[None], places)
 
 

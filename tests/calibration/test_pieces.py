@@ -31,6 +31,11 @@ def test_pieces_hold_each_row_once(shape: tuple[int, int, int], few: pytest.Monk
     assert all(len(piece) == 1 or len(piece) * shape[0] * shape[2] <= 100 for piece in pieces)
 
 
+def test_some_rows_are_every_so_manieth(few: pytest.MonkeyPatch) -> None:
+    rows = list(range(50))
+    assert [row for part in row_pieces((1, 50, 30), 4) for row in rows[part]] == rows[::4]
+
+
 def test_levels(few: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     targets, moments = 3 * torch.randn(2, 40, 12), damped(positive(2, 12), 1)[0]
