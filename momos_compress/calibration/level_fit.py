@@ -10,6 +10,7 @@ from momos_compress.calibration.levels import PRICE, improve_levels, round_alone
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState, LevelState, normalised
 from momos_compress.calibration.waterfilling import RowsAndColumns, steps_of
+from momos_compress.common.stages import give_memory_back
 from momos_compress.mosaic.scales import encode_scales, scale_values
 from momos_compress.planning.plan import LEVELS
 
@@ -65,6 +66,7 @@ def first_levels(state: FitState, read: Read, bits: float, progress: Callable[[i
             if trial == TRIALS:
                 progress(layer.indices.numel())
         state.levels.model = _counted(state)
+        give_memory_back()
         if trial < TRIALS:
             octave += (total_bits(state) - bits) / values
     state.rate = Rate.uniform(len(state.codebook), 0.0).counted(state.usage())

@@ -150,11 +150,12 @@ def _run_in_sequence(
 ) -> None:
     """Fit levels again layer after layer; undone where it does not help on the samples apart."""
     for _ in range(steps.rounds):
-        with stages.stage(STAGE):
-            kept = None
-            if apart:
+        kept = None
+        if apart:
+            with stages.stage("compare"):
                 rebuild(job, facts, state, compressed)
                 kept = Kept.of(state, validation_loss(job, facts, compressed, apart))
+        with stages.stage(STAGE):
             refit_in_sequence(job, facts, state, compressed)
             if kept is not None and validation_loss(job, facts, compressed, apart) >= kept.loss:
                 kept.restore(state)

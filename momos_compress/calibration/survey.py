@@ -52,7 +52,7 @@ def survey(job: Job) -> Survey:
         layers=tuple(layers),
         batch=min(BATCH, values.fastest),
         repair_samples=max(2, min(values.most, job.data.samples, REPAIR_SAMPLES)),
-        sequence_samples=max(2, min(values.most_within, job.data.samples, REPAIR_SAMPLES)),
+        sequence_samples=max(2, min(max(values.most, values.most_within), job.data.samples, REPAIR_SAMPLES)),
         trained_at_once=values.trained,
         values=values,
         beside=beside,

@@ -1,11 +1,14 @@
 """Time and peak memory of each stage of a run."""
 
 import contextlib
+import ctypes
+import functools
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -51,6 +54,22 @@ def _reset_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
+@functools.cache
+def _trim() -> Any:
+    """The C library's function that gives freed memory back; None where it has none."""
+    try:
+        return getattr(ctypes.CDLL(None), "malloc_trim", None)
+    except (OSError, TypeError):
+        return None
+
+
+def give_memory_back() -> None:
+    """Let the system have what was freed: glibc keeps it, in pieces that later tensors do not fit into."""
+    trim = _trim()
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
 class Stages:
     """Collects stages in the order they run.
 
@@ -64,6 +83,7 @@ class Stages:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure the block as the stage ``name``."""
+        give_memory_back()
         _reset_peak()
         start = time.perf_counter()
         yield

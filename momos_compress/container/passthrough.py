@@ -7,16 +7,21 @@ from momos_compress.settings import Passthrough
 HALF_TOLERANCE = 2.0**-11
 """Largest relative RMS error of float16 for values in its normal range: half a unit in the last place."""
 
+PIECE_VALUES = 2**20
+"""Values that are looked at at a time."""
+
 
 def fits_half(tensor: torch.Tensor) -> bool:
     """Whether float16 holds all values without overflow, with a relative RMS error of at most 2^-11."""
-    values = tensor.double()
-    if not bool(torch.isfinite(values).all()):
-        return False
-    error = values.half().double() - values
-    if not bool(torch.isfinite(error).all()):
-        return False
-    return bool(error.square().sum() <= HALF_TOLERANCE**2 * values.square().sum())
+    errors = squares = 0.0
+    for part in torch.split(tensor.reshape(-1), PIECE_VALUES):  # in double precision a tensor is twice as large
+        values = part.double()
+        error = values.half().double() - values
+        if not bool(torch.isfinite(values).all()) or not bool(torch.isfinite(error).all()):
+            return False
+        errors += float(error.square().sum())
+        squares += float(values.square().sum())
+    return errors <= HALF_TOLERANCE**2 * squares
 
 
 def stored_dtype(tensor: torch.Tensor, mode: Passthrough) -> torch.dtype:

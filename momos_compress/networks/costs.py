@@ -12,6 +12,8 @@ from momos_compress.networks.forward import forward, token_scores
 
 BATCH_VALUES = 2**25
 """Values of one layer's outputs that a forward pass may hold: 128 MiB."""
+INNER_VALUES = 2**24
+"""The same where scores of a vocabulary are not the largest: a block of a transformer holds several as large."""
 CACHED_VALUES = 2**22
 """Values of one layer's outputs up to which a forward pass on a processor is fastest: they stay in its caches."""
 TRAINED_VALUES = 2**26
@@ -42,7 +44,7 @@ class SampleValues:
     @property
     def most_within(self) -> int:
         """Samples that may pass together where a vocabulary is scored for the last token alone, at least 1."""
-        return max(1, BATCH_VALUES // max(1, self.inner))
+        return max(1, INNER_VALUES // max(1, self.inner))
 
     @property
     def fastest(self) -> int:

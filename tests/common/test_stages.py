@@ -1,9 +1,13 @@
 """Time and memory by stage."""
 
+import resource
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from momos_compress.common.stages import Stages, peak_memory_bytes
 
@@ -38,3 +42,17 @@ def test_a_stage_that_fails_is_not_counted() -> None:
         raise ValueError("no")
     assert stages.done == []
     assert stages.peak_memory_bytes == 0 < peak_memory_bytes()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps what was freed")
+def test_a_stage_begins_without_what_earlier_ones_freed() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = resident()
+    held = [torch.ones(2**16) for _ in range(1024)]  # 256 MiB, in pieces below those that go back by themselves
+    pins = held[::64]
+    del held
+    with Stages().stage("next"):
+        assert resident() - before < 2**27
+    assert len(pins) == 16

@@ -47,8 +47,8 @@ def test_scores_of_a_vocabulary_count_apart_and_may_be_left_to_the_last_token() 
 
 
 def test_how_many_samples_a_pass_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATCH_VALUES", "CACHED_VALUES", "TRAINED_VALUES"):
-        monkeypatch.setattr(costs, name, {"B": 90, "C": 50, "T": 200}[name[0]])
+    for name in ("BATCH_VALUES", "INNER_VALUES", "CACHED_VALUES", "TRAINED_VALUES"):
+        monkeypatch.setattr(costs, name, {"B": 90, "I": 90, "C": 50, "T": 200}[name[0]])
     values = SampleValues(largest=10, inner=3, every=60, on_cpu=True)
     assert (values.most, values.most_within, values.fastest, values.trained) == (9, 30, 5, 3)
     assert SampleValues(largest=10, inner=3, every=60, on_cpu=False).fastest == 9
