@@ -8,6 +8,7 @@ from momos_compress.calibration.wanted import STAGE, Wanted, affordable, batch_s
 from momos_compress.data.draws import CalibrationData
 from momos_compress.data.preprocessing import image_form
 from momos_compress.data.procedural import natural_images
+from momos_compress.networks.costs import sample_values
 
 IMAGES = 192
 """Images that are made where no number is asked for and the time allows."""
@@ -18,7 +19,11 @@ STEPS = 96
 LEAST_STEPS = 8
 """Below these, fewer images are trained instead, where no number is asked for."""
 TRAINED_TOGETHER = 64
-"""Images of a batch whose statistics are matched, about."""
+"""Images of a batch whose statistics are matched, about, where as many fit into memory."""
+LEAST_TOGETHER = 8
+"""Images of such a batch in any case: a few have no statistics of the last layers."""
+TRAINED_VALUES = 2**27
+"""Values of all layers' outputs that a step may hold: 512 MiB."""
 TRIAL_IMAGES = 4
 """Images of the step that is timed, where they are large."""
 TRIAL_PLACES = TRIAL_IMAGES * 224 * 224
@@ -45,7 +50,9 @@ def trained_images(wanted: Wanted) -> CalibrationData:
         share = (count + apart) * steps / max(1.0, image_steps)
         return replace(data, left_out_seconds=(wanted.seconds or 0.0) * share)
     total = (count + apart) * max(1, steps)
-    together = batch_size(count, apart, TRAINED_TOGETHER)
+    values = sample_values(wanted.model, trial[:1]).every
+    fitting = max(LEAST_TOGETHER, TRAINED_VALUES // max(values, 1))
+    together = batch_size(count, apart, min(TRAINED_TOGETHER, fitting))
     for start in range(0, len(pixels), together):
         part = slice(start, start + together)
         images = form.scaled(pixels[part]).to(wanted.device)

@@ -10,7 +10,7 @@ from conftest import minilm_directory
 from torch import nn
 
 from momos_compress import MomosError, open_checkpoint
-from momos_compress.calibration import input_kinds
+from momos_compress.calibration import input_kinds, made_images
 from momos_compress.calibration.input_kinds import INPUT_KINDS, InputKind, NoInputsError, make_inputs
 from momos_compress.calibration.made_images import IMAGES, LEAST_IMAGES, LEAST_STEPS, STEPS, planned
 from momos_compress.calibration.wanted import Wanted, affordable, batch_size
@@ -58,6 +58,22 @@ def test_a_network_with_batch_norms_gets_images_trained_to_them() -> None:
     assert isinstance(apart, torch.Tensor)
     assert (images.shape, apart.shape) == ((4, 1, 8, 8), (2, 1, 8, 8))
     assert data.warnings == ()
+
+
+def test_few_images_are_trained_together_where_a_network_holds_much_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def train(self: object, images: torch.Tensor, steps: int, progress: object = None) -> torch.Tensor:
+        sizes.append(len(images))
+        return images
+
+    monkeypatch.setattr(made_images.BatchNormMatch, "train", train)
+    model = timm.create_model("test_efficientnet", num_classes=4)
+    make_inputs(wanted(model, samples=32, held_out=0))
+    assert sizes == [32]
+    monkeypatch.setattr(made_images, "TRAINED_VALUES", 1)
+    make_inputs(wanted(model, samples=32, held_out=0))
+    assert sizes[1:] == [made_images.LEAST_TOGETHER] * 4
 
 
 def test_one_without_gets_them_as_they_are_on_its_own_scale() -> None:
