@@ -55,9 +55,9 @@ SEQUENCE = {"rounds": 1, "again": 0, "compared": LEAST_COMPARED}
 EPOCHS_OF_LEVELS = (2, 1)
 """Epochs of tuning for levels."""
 
-APART = 64
-"""Samples on which a sequence is judged."""
-REFIT_PASSES = 5
+VALIDATED = 64
+"""Samples on which a sequence is judged at most."""
+SEQUENCE_PASSES = 5
 """Passes that levels in sequence cost: a greedy rounding, the solution of the shift, and passes."""
 MOMENTS_COST = 1.5
 """Forward passes that one sample's second moments cost."""
@@ -117,7 +117,7 @@ def options_of(
         ],
         "rounds": [
             # Both networks run on the repaired samples, and on those apart; each layer is rounded and improved again.
-            Option((4 * repaired + 4 * APART) * forward + REFIT_PASSES * pace.fit_pass, SEQUENCE)
+            Option((4 * repaired + 4 * VALIDATED) * forward + SEQUENCE_PASSES * pace.fit_pass, SEQUENCE)
         ]
         if levels
         else [
