@@ -19,11 +19,9 @@ STEPS = 96
 LEAST_STEPS = 8
 """Below these, fewer images are trained instead, where no number is asked for."""
 TRAINED_TOGETHER = 64
-"""Images of a batch whose statistics are matched, about, where as many fit into memory."""
-LEAST_TOGETHER = 8
-"""Images of such a batch in any case: a few have no statistics of the last layers."""
+"""Images of a batch whose statistics are matched, about."""
 TRAINED_VALUES = 2**27
-"""Values of all layers' outputs that a step may hold: 512 MiB."""
+"""Values of all layers' outputs that a step may hold: 512 MiB; of a larger batch it takes a few images at a time."""
 TRIAL_IMAGES = 4
 """Images of the step that is timed, where they are large."""
 TRIAL_PLACES = TRIAL_IMAGES * 224 * 224
@@ -42,7 +40,10 @@ def trained_images(wanted: Wanted) -> CalibrationData:
     height, width = form.shape[1:]
     few = min(count, TRAINED_TOGETHER, max(TRIAL_IMAGES, TRIAL_PLACES // (height * width)))
     trial = form.scaled(natural_images(few, form.shape, seed=wanted.seed)).to(wanted.device)
-    image_steps = len(trial) * affordable(wanted.seconds, lambda: match.train(trial, 1))
+    at_once = max(1, TRAINED_VALUES // max(1, sample_values(wanted.model, trial[:1]).every))
+    # A batch that does not fit takes a pass more.
+    tried = few if at_once >= min(count, TRAINED_TOGETHER) else min(at_once, -(-few // 2))
+    image_steps = len(trial) * affordable(wanted.seconds, lambda: match.train(trial, 1, at_once=tried))
     count, apart, steps = planned(image_steps, wanted.samples, wanted.held_out)
     pixels = natural_images(count + apart, form.shape, seed=wanted.seed)
     if wanted.trial:
@@ -50,13 +51,12 @@ def trained_images(wanted: Wanted) -> CalibrationData:
         share = (count + apart) * steps / max(1.0, image_steps)
         return replace(data, left_out_seconds=(wanted.seconds or 0.0) * share)
     total = (count + apart) * max(1, steps)
-    values = sample_values(wanted.model, trial[:1]).every
-    fitting = max(LEAST_TOGETHER, TRAINED_VALUES // max(values, 1))
-    together = batch_size(count, apart, min(TRAINED_TOGETHER, fitting))
+    together = batch_size(count, apart, TRAINED_TOGETHER)
     for start in range(0, len(pixels), together):
         part = slice(start, start + together)
         images = form.scaled(pixels[part]).to(wanted.device)
-        pixels[part] = match.train(images, steps, lambda done: wanted.tell(STAGE, done, total)).cpu()
+        made = match.train(images, steps, lambda done: wanted.tell(STAGE, done, total), at_once=at_once)
+        pixels[part] = made.cpu()
     kind = "procedural images, trained to the statistics of batch norms" if steps else "procedural images"
     return made_data(pixels, apart, kind, form.batch)
 

@@ -60,20 +60,21 @@ def test_a_network_with_batch_norms_gets_images_trained_to_them() -> None:
     assert data.warnings == ()
 
 
-def test_few_images_are_trained_together_where_a_network_holds_much_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
+def test_few_images_pass_at_once_where_a_network_holds_much_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, object]] = []
 
-    def train(self: object, images: torch.Tensor, steps: int, progress: object = None) -> torch.Tensor:
-        sizes.append(len(images))
+    def train(self: object, images: torch.Tensor, steps: int, progress: object, *, at_once: int) -> torch.Tensor:
+        seen.append((len(images), at_once))
         return images
 
     monkeypatch.setattr(made_images.BatchNormMatch, "train", train)
     model = timm.create_model("test_efficientnet", num_classes=4)
     make_inputs(wanted(model, samples=32, held_out=0))
-    assert sizes == [32]
     monkeypatch.setattr(made_images, "TRAINED_VALUES", 1)
     make_inputs(wanted(model, samples=32, held_out=0))
-    assert sizes[1:] == [made_images.LEAST_TOGETHER] * 4
+    (first, many), (second, one) = seen
+    assert (first, second, one) == (32, 32, 1)
+    assert many > 32
 
 
 def test_one_without_gets_them_as_they_are_on_its_own_scale() -> None:

@@ -55,6 +55,16 @@ def test_training_matches_the_statistics_better_than_the_start_and_leaves_the_ne
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 7])
+def test_pieces_of_a_batch_are_trained_as_the_whole_is(at_once: int) -> None:
+    model = model_of(open_checkpoint("digits"))
+    images = torch.randn(7, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = BatchNormMatch(model).train(images, 3)
+    pieces = BatchNormMatch(model).train(images, 3, at_once=at_once)
+    assert float((whole - images).abs().max()) > 0.01
+    torch.testing.assert_close(pieces, whole, rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_that_fails_is_left_as_it_was() -> None:
     model = model_of(open_checkpoint("digits"))
     with pytest.raises(MomosError, match="fails on a calibration batch"):
