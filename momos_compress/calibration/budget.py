@@ -50,8 +50,6 @@ EPOCHS = (8, 4, 2, 1)
 """Epochs of tuning; none where one epoch takes too long."""
 PASSES_OF_LEVELS = (2,)
 """Passes over levels: more change nothing, for the greedy rounding before them answers for errors already."""
-SEQUENCE = {"rounds": 1, "again": 0, "compared": LEAST_COMPARED}
-"""The round of levels: all layers in sequence, on the samples from which means and variances are repaired."""
 EPOCHS_OF_LEVELS = (2, 1)
 """Epochs of tuning for levels."""
 
@@ -98,7 +96,8 @@ def options_of(
     Args:
         samples: Samples there are.
         pace: Of this machine.
-        repaired: Samples from which means and variances are repaired in a round.
+        repaired: Samples from which means and variances are repaired in a round, or on which levels are fitted in
+            sequence.
         levels: Whether motifs are levels.
         tunes: Whether norms and biases are tuned at all.
     """
@@ -117,7 +116,10 @@ def options_of(
         ],
         "rounds": [
             # Both networks run on the repaired samples, and on those apart; each layer is rounded and improved again.
-            Option((4 * repaired + 4 * VALIDATED) * forward + SEQUENCE_PASSES * pace.fit_pass, SEQUENCE)
+            Option(
+                (4 * repaired + 4 * VALIDATED) * forward + SEQUENCE_PASSES * pace.fit_pass,
+                {"rounds": 1, "again": 0, "compared": repaired},
+            )
         ]
         if levels
         else [

@@ -16,7 +16,7 @@ from momos_compress.planning.steps import Steps
 
 
 def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module) -> None:
-    """Aim each layer at what the original computes of its own inputs, out of the inputs that it has now.
+    """Aim each layer of blocks at what the original computes of its own inputs, out of the inputs that it has now.
 
     Targets move by ``CORRECTION`` of the way to the least-squares solution; moments become those of the new inputs.
 
@@ -47,12 +47,9 @@ def retarget(job: Job, facts: Survey, steps: Steps, state: FitState, compressed:
     for layer in state.layers:
         if layer.name not in shift.moments:
             continue
-        moments = shift.moments[layer.name]
-        padded, _ = damped(moments, s)
-        padded = layer.scaled(padded)
-        halves = [layer.scaled(half[layer.name]) for half in shift.shifts if layer.name in half]
-        weight = job.checkpoint.read(layer.name)
-        original = normalised(weight, layer.layout, layer.scales, groups[layer.name], s, layer.columns)
+        padded, _ = damped(shift.moments[layer.name], s)
+        halves = [half[layer.name] for half in shift.shifts if layer.name in half]
+        original = normalised(job.checkpoint.read(layer.name), layer.layout, layer.scales, groups[layer.name], s)
         layer.targets = corrected(original, padded, halves, CORRECTION)
         state.moments[layer.name] = padded
 

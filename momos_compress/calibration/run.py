@@ -156,7 +156,7 @@ def _run_in_sequence(
                 rebuild(job, facts, state, compressed)
                 kept = Kept.of(state, validation_loss(job, facts, compressed, apart))
         with stages.stage(STAGE):
-            refit_in_sequence(job, facts, state, compressed)
+            refit_in_sequence(job, facts, steps, state, compressed)
             if kept is not None and validation_loss(job, facts, compressed, apart) >= kept.loss:
                 kept.restore(state)
                 return

@@ -23,6 +23,7 @@ from momos_compress.calibration.survey import Survey
 from momos_compress.data.batches import attention_mask
 from momos_compress.networks.forward import last_scores_only
 from momos_compress.networks.layers import LayerWeight
+from momos_compress.planning.steps import Steps
 
 VECTORS = 2**12
 """Vectors of a layer by which its inputs are compared, or more where they are long."""
@@ -31,16 +32,17 @@ CORRECTION = 0.8
 STAGE = "fit in sequence"
 
 
-def refit_in_sequence(job: Job, facts: Survey, state: FitState, compressed: nn.Module) -> None:
+def refit_in_sequence(job: Job, facts: Survey, steps: Steps, state: FitState, compressed: nn.Module) -> None:
     """Fit each layer again as both networks run on one batch.
 
     Args:
         job: The fit.
         facts: Of its network.
+        steps: How many samples the networks are compared on, where as many fit into memory.
         state: Levels; changed in place.
         compressed: A copy of the job's network, changed in place to what the new levels decode to, repaired.
     """
-    samples = min(facts.sequence_samples, job.data.samples)
+    samples = min(steps.compared, facts.sequence_samples, job.data.samples)
     drawn = Pass(Sampling((), samples, device=job.device, seed=job.settings.seed, vectors=VECTORS))
     drawn.mask = attention_mask(job.data.read(range(samples)))
     mosaic = {layer.name: layer for layer in state.layers if layer.correlated}
