@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -70,3 +71,8 @@ def relative_error(source: Dense, decoded: Mapping[str, np.ndarray], names: Iter
         error += float(np.square(original - decoded[name].reshape(original.shape)).sum())
         energy += float(np.square(original).sum())
     return error / energy
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """What ``append`` has left; nothing where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

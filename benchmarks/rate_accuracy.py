@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from _common import machine
 from _networks import MINILM, NAMES, Network, Places, open_network
-from _peers import append
+from _peers import append, read_rows
 from safetensors.torch import load_file as load_dense
 
 from momos_compress import MomosError, MomosFile, Settings, compress, load_model
@@ -94,10 +94,6 @@ def configurations(only: Sequence[str]) -> Iterator[tuple[str, str, Settings]]:
         if not only or network in only or f"{network}/{curve}" in only:
             for k, rate_weight in rates:
                 yield network, curve, replace(settings, k=k, rate_weight=float(rate_weight))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def key(network: str, curve: str, settings: Mapping[str, object], seed: int) -> str:
@@ -200,7 +196,7 @@ def _peer_rows(directory: Path) -> list[dict[str, Any]]:
     last = {}
     for file in ("nnc.jsonl", "rounding.jsonl"):
         for row in read_rows(directory / file):
-            if row["file"] in NAMES:
+            if row["file"] in NAMES and not row.get("group"):
                 last[row["file"], file, row.get("qp", row.get("bits"))] = row
     return sorted(last.values(), key=lambda row: NAMES.index(row["file"]))
 
