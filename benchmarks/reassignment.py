@@ -30,6 +30,7 @@ from momos_compress.calibration.sampling import Sampling
 from momos_compress.calibration.search import Rate
 from momos_compress.calibration.state import FitState, LayerState, normalised
 from momos_compress.calibration.statistics import Statistics
+from momos_compress.calibration.store import MatrixStore
 from momos_compress.finetuning.epochs import EpochOrder, loader
 from momos_compress.finetuning.images import ImageKind
 from momos_compress.finetuning.samples import Samples
@@ -134,20 +135,22 @@ class Trial:
         data = calibration_of(self.splits.train, self.kind, SAMPLES, 0)
         inputs = collect_moments(plain, layers, Sampling(data.batches(64), SAMPLES, device="cpu", seed=0))
         gradients = collect_gradients(plain, layers, data.batches(16, SAMPLES // 2), device="cpu", seed=0)
-        motifs, fits = network.codebook().detach(), []
+        motifs, fits, matrices = network.codebook().detach(), [], MatrixStore()
         for layer in layers:
             codes = round_scales(network.codes[layer.parameter].detach())
             weight = self.dense.read(layer.parameter)
             layout = recipe.tensors[layer.parameter].layout
             targets = normalised(weight, layout, codes, layer.groups, recipe.s)
             inputs.moments[layer.parameter] = damped(inputs.moments[layer.parameter], recipe.s)[0]
-            fit = LayerState(layer.parameter, layout, codes, targets, torch.ones(targets.shape[:2]), correlated=True)
+            matrices[layer.parameter] = targets
+            shape = (len(targets), targets.shape[1], targets.shape[2])
+            fit = LayerState(layer.parameter, layout, codes, shape, torch.ones(shape[:2]), correlated=True)
             fit.indices = mosaics[layer.parameter].indices.reshape(*targets.shape[:2], -1).int()
             fits.append(fit)
         for fit, weights in zip(fits, row_weights(fits, layers, Statistics(inputs, gradients)), strict=True):
             fit.weights = weights
         rate = Rate.uniform(len(motifs), 0)
-        return FitState(fits, inputs.moments, motifs, rate, rate_weight=0, zero_motif=True, device="cpu")
+        return FitState(fits, matrices, inputs.moments, motifs, rate, rate_weight=0, zero_motif=True, device="cpu")
 
 
 def natural_steps(state: FitState, gradients: dict[str, torch.Tensor], s: int) -> tuple[list[torch.Tensor], float]:
@@ -155,7 +158,7 @@ def natural_steps(state: FitState, gradients: dict[str, torch.Tensor], s: int) -
     steps, cost = [], 0.0
     for layer in state.layers:
         scaled = layer.layout.matrix(gradients[layer.name]) * scale_values(layer.scales)[:, None]
-        pull = functional.pad(scaled, (0, -scaled.shape[1] % s)).reshape(layer.targets.shape)
+        pull = functional.pad(scaled, (0, -scaled.shape[1] % s)).reshape(layer.shape)
         moments = state.moments[layer.name]
         factor = torch.linalg.cholesky(moments.double())
         step = -torch.cholesky_solve(pull.transpose(1, 2).double(), factor).transpose(1, 2).float()
@@ -192,7 +195,7 @@ def main() -> None:
     for length in options.steps:
         for layer, step, indices in zip(state.layers, steps, before, strict=True):
             layer.indices = indices.clone()
-            layer.targets = layer.decoded(motifs) + math.sqrt(length * error / cost) * step
+            state.targets[layer.name] = layer.decoded(motifs) + math.sqrt(length * error / cost) * step
         improve(state, lambda done: None, codebook=False)
         network, mosaics = trial.network()
         moved = 0

@@ -55,7 +55,7 @@ def improve(state: FitState, progress: Callable[[int], None], *, codebook: bool 
     search = dataclasses.replace(_search(state), neighbours=near)
     for layer in state.layers:
         if layer.correlated:
-            targets, moments = layer.targets.to(state.device), state.moments[layer.name].to(state.device)
+            targets, moments = state.targets[layer.name].to(state.device), state.moments[layer.name].to(state.device)
             layer.indices = descend(targets, layer.indices, moments, search, state.bit_weight(layer))
         else:
             layer.indices = _independent(state, layer, search)
@@ -83,7 +83,7 @@ def _search(state: FitState) -> MotifSearch:
 
 def _independent(state: FitState, layer: LayerState, search: MotifSearch) -> torch.Tensor:
     """The cheapest motif of each block as if inputs were uncorrelated: (groups, rows, blocks) int32."""
-    return search.independent(layer.targets.to(state.device), state.bit_weight(layer))
+    return search.independent(state.targets[layer.name].to(state.device), state.bit_weight(layer))
 
 
 def _first_mosaic(state: FitState, layer: LayerState, search: MotifSearch) -> torch.Tensor:
@@ -91,7 +91,7 @@ def _first_mosaic(state: FitState, layer: LayerState, search: MotifSearch) -> to
 
     Feedback asks for values beyond all motifs where inputs depend on each other strongly, and then makes it worse.
     """
-    targets, moments = layer.targets.to(state.device), state.moments[layer.name].to(state.device)
+    targets, moments = state.targets[layer.name].to(state.device), state.moments[layer.name].to(state.device)
     greedy = assign_greedily(targets, moments, search, state.bit_weight(layer))
     alone = _independent(state, layer, search)
     costs = [row_costs(state, dataclasses.replace(layer, indices=indices)).cpu() for indices in (greedy, alone)]

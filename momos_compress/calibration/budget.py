@@ -42,7 +42,7 @@ LEAST_SAMPLES = 64
 """Samples of moments, gradients and tuning in any case, where there are as many."""
 LEAST_COMPARED = 32
 """Samples of a comparison in any case, where there are as many."""
-PASSES = (14, 10, 7, 5, 4)
+PASSES = (14, 10, 7, 5, 4, 3, 2, 1)
 """Passes over the mosaic before the first round."""
 ROUNDS = ((4, 4), (4, 2), (2, 2), (1, 2))
 """Rounds, and passes over the mosaic in each."""
@@ -61,8 +61,8 @@ MOMENTS_COST = 1.5
 """Forward passes that one sample's second moments cost."""
 COMPARED_COST = 3.0
 """Forward passes that one sample's comparison costs: both networks', and the sums."""
-FIRST_PASSES = 3
-"""Passes that the first mosaic and the last rounding cost."""
+FIRST_PASSES = 5
+"""Passes that the first motifs, the first mosaic and the last rounding cost."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ def options_of(
     forward, gradient = pace.forward, pace.gradient
     compared = halves(min(samples, COMPARED_SAMPLES), LEAST_COMPARED)
     rounds = [(count, again, compared[0]) for count, again in ROUNDS] + [(1, 2, n) for n in compared[1:]]
+    rounds += [(1, 1, compared[-1]), (0, 0, compared[-1])]
     tuned = halves(samples, LEAST_SAMPLES)
     tuning = [(epochs, samples) for epochs in (EPOCHS_OF_LEVELS if levels else EPOCHS)] + [(1, n) for n in tuned[1:]]
     return {
@@ -124,7 +125,7 @@ def options_of(
         if levels
         else [
             Option(
-                count * ((COMPARED_COST * n + 2 * repaired) * forward + again * pace.fit_pass),
+                count * ((COMPARED_COST * n + 2 * repaired) * forward + pace.correction + again * pace.fit_pass),
                 {"rounds": count, "again": again, "compared": n},
             )
             for count, again, n in rounds
@@ -156,22 +157,21 @@ def share_out(
 ) -> dict[str, Option]:
     """The option of each step that its share of the limit allows: the last where none does.
 
-    Steps that need less than their share leave the rest to the others.
+    Steps that need less than their share leave the rest to the others, and those that cannot do with it take from them.
     """
     chosen: dict[str, Option] = {}
     while True:
         open_steps = [name for name in options if name not in chosen]
         left = limit - sum(option.seconds for option in chosen.values())
         whole = sum(shares[name] for name in open_steps)
-        content = {
-            name: options[name][0] for name in open_steps if options[name][0].seconds <= left * shares[name] / whole
-        }
-        if not content:
+        allowed = {name: left * shares[name] / whole for name in open_steps}
+        content = {name: options[name][0] for name in open_steps if options[name][0].seconds <= allowed[name]}
+        short = {name: options[name][-1] for name in open_steps if options[name][-1].seconds > allowed[name]}
+        if not content and not short:
             break
-        chosen |= content
+        chosen |= content or short
     for name in open_steps:
-        allowed = left * shares[name] / whole
-        chosen[name] = next((each for each in options[name] if each.seconds <= allowed), options[name][-1])
+        chosen[name] = next(each for each in options[name] if each.seconds <= allowed[name])
     return chosen
 
 

@@ -62,10 +62,11 @@ def descent_direction(state: FitState, book: torch.Tensor, *, targets: bool, eve
     for layer in state.layers:
         moments = state.moments[layer.name].to(state.device) if layer.correlated else None
         weights = layer.weights.to(state.device)
-        for part in row_pieces(layer.targets.shape, every):
+        aims = state.targets[layer.name] if targets else None
+        for part in row_pieces(layer.shape, every):
             error = -layer.decoded(book, part)
-            if targets:
-                error += layer.targets[:, part].to(state.device)
+            if aims is not None:
+                error += aims[:, part].to(state.device)
             pull = error if moments is None else error @ moments
             add_blocks(out, layer.indices[:, part].to(state.device, torch.int32), pull, weights[:, part])
     return out
@@ -88,10 +89,10 @@ def preconditioner(state: FitState, every: int = 1) -> torch.Tensor:
 def _add_own_curvature(out: torch.Tensor, state: FitState, layer: LayerState, s: int, every: int) -> None:
     """Add to ``out`` (k, s s) what a layer's blocks add to the second derivative of the motif that each has."""
     weights = layer.weights.to(state.device)
-    width = layer.targets.shape[2]
+    width = layer.shape[2]
     moments = state.moments[layer.name].to(state.device) if layer.correlated else None
     mass = torch.zeros(len(out), device=state.device)
-    for part in row_pieces(layer.targets.shape, every):
+    for part in row_pieces(layer.shape, every):
         indices = layer.indices[:, part].to(state.device, torch.int32)
         if moments is None:
             mass.index_add_(0, indices.reshape(-1), weights[:, part, None].expand(-1, -1, width // s).reshape(-1))

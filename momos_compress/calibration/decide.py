@@ -1,6 +1,7 @@
 """Decides how many samples, passes, rounds and epochs a fit takes, from its time limit and a trial on this machine."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from momos_compress.calibration.budget import (
     GRADIENT_BATCH,
@@ -13,9 +14,10 @@ from momos_compress.calibration.budget import (
     steps_of,
 )
 from momos_compress.calibration.channels import batch_norms
+from momos_compress.calibration.fit_trial import correction_seconds, level_seconds, pass_seconds, solution_seconds
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.survey import Survey
-from momos_compress.calibration.trial import Pace, level_seconds, network_seconds, pass_seconds
+from momos_compress.calibration.trial import Pace, network_seconds
 from momos_compress.common.units import duration
 from momos_compress.planning.steps import Steps
 from momos_compress.settings import SYNTHETIC
@@ -44,9 +46,10 @@ class Decision:
         """What to say of a limit that was too short, from the seconds that the fit has taken."""
         if not self.least or taken <= self.limit:
             return None
+        passes = f"{self.steps.passes} pass{'' if self.steps.passes == 1 else 'es'}"
         return (
             f"`time_limit` {duration(self.limit)} is shorter than the least that this network takes: it had "
-            f"{self.steps.moments:,} samples and {self.steps.passes} passes, and took {duration(taken)}"
+            f"{self.steps.moments:,} samples and {passes}, and took {duration(taken)}"
         )
 
 
@@ -100,8 +103,10 @@ def pace_of(job: Job, facts: Survey) -> Pace:
     settings = job.settings
     if settings.bits is not None:
         return Pace(forward, gradient, level_seconds(shapes, device=job.device, seed=settings.seed))
-    seconds = pass_seconds(shapes, k=job.work.k, s=settings.s, device=job.device, seed=settings.seed)
-    return Pace(forward, gradient, seconds)
+    at: dict[str, Any] = {"device": job.device, "seed": settings.seed}
+    motifs = {"k": job.work.k, "s": settings.s, **at}
+    fit_pass = pass_seconds(shapes, **motifs) + solution_seconds(shapes, **motifs)
+    return Pace(forward, gradient, fit_pass, correction_seconds(shapes, **at))
 
 
 def _tried(job: Job, batch: int) -> int:

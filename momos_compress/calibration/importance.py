@@ -37,7 +37,7 @@ def row_weights(
             continue
         if layer.kind == "embedding" or layer.table:  # a row whose token no input had counts as the mean row
             gradients = (gradients + gradients.mean()) / 2
-        groups, _, width = state.targets.shape
+        groups, _, width = state.shape
         energy = statistics.inputs.energies.get(state.name, torch.full((groups,), float(width)))
         importance = gradients.reshape(groups, -1) / energy[:, None].clamp(min=1e-30)
         importance = importance.clamp(min=IMPORTANCE_FLOOR * float(importance.mean()))
@@ -58,12 +58,12 @@ def _even(state: LayerState, statistics: Statistics, middle: float) -> torch.Ten
     scale = 1.0
     if state.correlated:
         scale = float(statistics.inputs.moments[state.name].diagonal(dim1=1, dim2=2).mean())
-    return torch.full(state.targets.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
+    return torch.full(state.shape[:2], max(middle, 1e-30) / max(scale, 1e-30))
 
 
 def block_costs(state: LayerState, statistics: Statistics, s: int) -> torch.Tensor:
     """What an error of one in each value of a block would cost, but for its sign: (groups rows blocks,)."""
-    power = torch.ones(state.targets.shape[0], 1, state.targets.shape[2])
+    power = torch.ones(state.shape[0], 1, state.shape[2])
     if state.correlated:
         power = statistics.inputs.moments[state.name].diagonal(dim1=1, dim2=2)[:, None]
     power = power.reshape(len(power), 1, -1, s).sum(dim=3)

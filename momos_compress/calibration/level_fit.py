@@ -1,5 +1,6 @@
 """The fit of levels: steps by water-filling that spend the bits asked for, then greedy rounding and descent."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -52,12 +53,12 @@ def first_levels(state: FitState, read: Read, bits: float, progress: Callable[[i
         importance = layer.weights / scale_values(layer.scales).reshape(layer.weights.shape).square()
         layer.weights = importance  # of an error of the weight itself, until rows have their steps
     importances = {layer.name: layer.weights for layer in state.layers}
-    values = sum(layer.targets.numel() for layer in state.layers)
+    values = sum(math.prod(layer.shape) for layer in state.layers)
     octave = _first_octave(state, steps, read, bits / max(values, 1))
     for trial in range(TRIALS + 1):
         for layer in state.layers:
-            _take_steps(layer, steps[layer.name].rows * 2.0**octave, importances[layer.name], read)
-        whole = ((layer.name, layer.targets.round()) for layer in state.layers)
+            _take_steps(state, layer, steps[layer.name].rows * 2.0**octave, importances[layer.name], read)
+        whole = ((layer.name, state.targets[layer.name].round()) for layer in state.layers)
         state.levels = LevelState(level_model(whole, MOST), {name: each.order for name, each in steps.items()})
         state.codebook = torch.arange(-MOST, MOST + 1, dtype=torch.float32, device=state.device)[:, None]
         state.price = state.rate_weight * PRICE * 4.0**octave
@@ -83,7 +84,7 @@ def improve_all(state: FitState, progress: Callable[[int], None], *, codebook: b
     if codebook:
         state.codebook = _near_whole(solved_codebook(state, max(1, state.blocks // SOLVED_VALUES)))
     for layer in state.layers:
-        targets, rounding = layer.targets.to(state.device), rounding_of(state, layer)
+        targets, rounding = state.targets[layer.name].to(state.device), rounding_of(state, layer)
         if layer.correlated:
             moments = state.moments[layer.name].to(state.device)
             layer.indices = improve_levels(targets, layer.indices, moments, rounding)
@@ -98,7 +99,7 @@ def improve_all(state: FitState, progress: Callable[[int], None], *, codebook: b
 def refit(state: FitState, layer: LayerState) -> None:
     """Give a correlated layer levels anew, for its targets as they are now."""
     layer.indices = _first(state, layer)
-    targets, moments = layer.targets.to(state.device), state.moments[layer.name].to(state.device)
+    targets, moments = state.targets[layer.name].to(state.device), state.moments[layer.name].to(state.device)
     for _ in range(REFIT_PASSES):
         layer.indices = improve_levels(targets, layer.indices, moments, rounding_of(state, layer))
 
@@ -115,7 +116,7 @@ def total_bits(state: FitState) -> float:
 
 
 def _first(state: FitState, layer: LayerState) -> torch.Tensor:
-    targets, rounding = layer.targets.to(state.device), rounding_of(state, layer)
+    targets, rounding = state.targets[layer.name].to(state.device), rounding_of(state, layer)
     if not layer.correlated:
         return round_alone(targets, rounding)
     assert state.levels is not None
@@ -133,7 +134,7 @@ def _counted(state: FitState) -> LevelModel:
     return level_model(signed(), MOST)
 
 
-def _take_steps(layer: LayerState, rows: torch.Tensor, importance: torch.Tensor, read: Read) -> None:
+def _take_steps(state: FitState, layer: LayerState, rows: torch.Tensor, importance: torch.Tensor, read: Read) -> None:
     """Normalise a layer by steps of its rows (groups, rows), wider where a level would be too large."""
     weight, groups = read(layer.name), len(rows)
     unit = torch.full_like(layer.scales, encode_scales(torch.ones(1)).item())
@@ -141,7 +142,7 @@ def _take_steps(layer: LayerState, rows: torch.Tensor, importance: torch.Tensor,
         normalised(weight, layer.layout, unit, groups, 1, layer.columns), torch.inf, dim=2
     )
     layer.scales = encode_scales(torch.maximum(rows, largest / (MOST * SCALE_MARGIN)).reshape(-1))
-    layer.targets = normalised(weight, layer.layout, layer.scales, groups, 1, layer.columns)
+    state.targets[layer.name] = normalised(weight, layer.layout, layer.scales, groups, 1, layer.columns)
     layer.weights = importance * scale_values(layer.scales).reshape(importance.shape).square()
 
 

@@ -20,8 +20,9 @@ def row_costs(state: FitState, layer: LayerState) -> torch.Tensor:
     """Each row's share of J without its rate: (groups, rows), on the device."""
     costs = []
     moments = state.moments[layer.name].to(state.device) if layer.correlated else None
-    for part in row_pieces(layer.targets.shape):
-        error = layer.targets[:, part].to(state.device) - layer.decoded(state.codebook, part)
+    targets = state.targets[layer.name]
+    for part in row_pieces(layer.shape):
+        error = targets[:, part].to(state.device) - layer.decoded(state.codebook, part)
         costs.append(((error if moments is None else error @ moments) * error).sum(dim=2))
     return torch.cat(costs, dim=1) * layer.weights.to(state.device)
 
@@ -46,7 +47,7 @@ def _typical_distortion(state: FitState) -> float:
     """
     logs, count = 0.0, 0
     for layer in state.layers:
-        blocks = layer.targets.shape[2] // state.codebook.shape[1]
+        blocks = layer.shape[2] // state.codebook.shape[1]
         cost = row_costs(state, layer).double() / blocks
         real = cost[cost > 0]
         logs, count = logs + float(real.log().sum()) * blocks, count + real.numel() * blocks

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from momos_compress.calibration.compressed import rebuild
+from momos_compress.calibration.correction import corrected
 from momos_compress.calibration.damping import damped, shrunk
 from momos_compress.calibration.job import Job
 from momos_compress.calibration.level_fit import refit
 from momos_compress.calibration.moments import independent_vectors
 from momos_compress.calibration.products import CENTRED
-from momos_compress.calibration.retarget import corrected
 from momos_compress.calibration.sampling import Pass, Sampling, Watch, watched
 from momos_compress.calibration.state import FitState, LayerState, normalised
 from momos_compress.calibration.store import MatrixStore
@@ -94,7 +94,7 @@ class _Sequence:
             self.done.add(own.name)
             there, (here, places) = self.before[own.name].to(inputs.device), self._vectors(layer, module, inputs)
             if there.shape == here.shape:  # else other tokens reach it, as they do an expert
-                own.targets = self._targets(layer, own, there, here, places).cpu()
+                self.state.targets[own.name] = self._targets(layer, own, there, here, places).cpu()
                 refit(self.state, own)
                 shape, dtype = self.dtypes[own.name]
                 weight = own.weight(self.state.codebook.cpu(), shape).to(dtype)

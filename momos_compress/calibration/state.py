@@ -1,5 +1,6 @@
 """What a fit improves: each layer's mosaic, and the codebook that all layers share."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +21,7 @@ class LayerState:
         name: The weight's name in the checkpoint.
         layout: How the weight becomes a matrix of rows.
         scales: (all rows,) uint8 codes of the rows' scales.
-        targets: (groups, rows, columns), the normalised weight that the mosaic is to stand for.
+        shape: Groups, rows of a group and padded columns.
         weights: (groups, rows), importance of a squared error of the normalised weight.
         correlated: Whether the layer's second moments are known; otherwise they count as the identity.
         columns: (columns,) uint8 codes of the columns' scales; None where they have none.
@@ -30,7 +31,7 @@ class LayerState:
     name: str
     layout: Layout
     scales: torch.Tensor
-    targets: torch.Tensor
+    shape: tuple[int, int, int]
     weights: torch.Tensor
     correlated: bool
     columns: torch.Tensor | None = None
@@ -50,7 +51,7 @@ class LayerState:
 
     def weight(self, codebook: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """The weight that the motifs give, in its own ``shape``, before it is cast to its dtype."""
-        normal = torch.empty(self.targets.shape)
+        normal = torch.empty(self.shape)
         for part in row_pieces(normal.shape):
             normal[:, part] = self.decoded(codebook, part)
         rows = normal.reshape(len(self.scales), -1)
@@ -79,6 +80,7 @@ class FitState:
 
     Attributes:
         layers: The layers in the mosaic.
+        targets: The normalised weight that each layer's mosaic is to stand for, of the layer's shape, by name.
         moments: Damped second moments (groups, columns, columns) of the correlated layers, by name.
         codebook: (k, s), on ``device``.
         rate: Bits of each motif, as last counted.
@@ -90,6 +92,7 @@ class FitState:
     """
 
     layers: list[LayerState]
+    targets: MatrixStore
     moments: MatrixStore
     codebook: torch.Tensor
     rate: Rate
@@ -102,7 +105,7 @@ class FitState:
     @property
     def blocks(self) -> int:
         """Number of blocks over all layers."""
-        return sum(layer.targets.numel() for layer in self.layers) // self.codebook.shape[1]
+        return sum(math.prod(layer.shape) for layer in self.layers) // self.codebook.shape[1]
 
     def usage(self) -> torch.Tensor:
         """Blocks of each motif: (k,) int64."""

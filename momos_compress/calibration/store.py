@@ -1,9 +1,9 @@
 """Matrices by name, kept in a temporary file."""
 
-import math
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from momos_compress.tensors.safetensors_writer import tensor_data
@@ -30,9 +30,10 @@ class MatrixStore:
 
     def __getitem__(self, name: str) -> torch.Tensor:
         start, shape = self._places[name]
+        out = torch.empty(shape, dtype=torch.float32)
         self._file.seek(start)
-        data = bytearray(self._file.read(4 * math.prod(shape)))
-        return torch.frombuffer(data, dtype=torch.float32).reshape(shape)
+        self._file.readinto(out.reshape(-1).numpy().view(np.uint8))  # type: ignore[arg-type]  # a buffer, whatever stubs say
+        return out
 
     def names(self) -> tuple[str, ...]:
         """Names of all tensors, in the order they first came."""

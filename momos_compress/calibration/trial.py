@@ -1,4 +1,4 @@
-"""What a fit's steps take on this machine, from a short trial of each."""
+"""What a network's passes take on this machine, from a short trial."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from momos_compress.calibration.alternation import improve
 from momos_compress.calibration.gradients import sum_gradients
-from momos_compress.calibration.level_model import level_model
-from momos_compress.calibration.levels import PRICE, improve_levels
-from momos_compress.calibration.search import Rate
-from momos_compress.calibration.state import FitState, LayerState
-from momos_compress.calibration.store import MatrixStore
 from momos_compress.common.stopwatch import stopwatch
 from momos_compress.data.batches import Inputs, batch_length, to_device
-from momos_compress.mosaic.blocks import row_layout
 from momos_compress.networks.forward import forward
 from momos_compress.networks.layers import LayerWeight
 
@@ -23,16 +16,6 @@ REPEATS = 3
 """Runs of a trial, of which the shortest counts: others may use the machine."""
 LONG = 3.0
 """Seconds of a trial that is not repeated."""
-TRIAL_SHAPES = 4
-"""Layers of different shapes, those with most blocks, in whose shape random weights are fitted."""
-LEVEL_WIDTHS = (128, 1024)
-"""Columns of two random layers whose passes tell what a value takes, and what its share of a product takes."""
-TRIAL_LEVELS = 127
-"""The largest level in them."""
-LEVEL_ROWS = 512
-"""Rows of these layers."""
-TRIAL_BLOCKS = 16
-"""Blocks of a row in that trial: a pass goes along a row block by block, and each takes the same time."""
 
 Stopwatch = Callable[[], Callable[[], float]]
 """Starts, and gives what tells the seconds since then."""
@@ -46,11 +29,13 @@ class Pace:
         forward: Of one sample's forward pass.
         gradient: Of one sample's forward and backward pass, for all weights.
         fit_pass: Of one pass over the mosaic.
+        correction: Of new targets for all layers, from the moments that they take.
     """
 
     forward: float
     gradient: float
     fit_pass: float
+    correction: float = 0.0
 
 
 def least_seconds(run: Callable[[], object], started: Stopwatch = stopwatch) -> float:
@@ -89,81 +74,3 @@ def network_seconds(
     once = least_seconds(run_forward) / sum(map(batch_length, few))
     both = least_seconds(lambda: sum_gradients(model, layers, fewer, device=device, seed=0))
     return once, both / sum(map(batch_length, fewer))
-
-
-def pass_seconds(shapes: Sequence[tuple[int, int, int]], *, k: int, s: int, device: str, seed: int) -> float:
-    """Seconds of one pass over a mosaic, from passes over random layers like the largest.
-
-    Args:
-        shapes: Groups, rows of a group and columns of each layer.
-        k: Motifs.
-        s: Values of a block.
-        device: Where the fit runs.
-        seed: Of what is random.
-    """
-
-    def blocks(shape: tuple[int, int, int]) -> int:
-        groups, rows, columns = shape
-        return groups * rows * -(-columns // s)
-
-    chosen = sorted(set(shapes), key=blocks, reverse=True)[:TRIAL_SHAPES]
-    generator = torch.Generator().manual_seed(seed)
-    codebook = torch.randn(k, s, generator=generator)
-    rate = Rate.uniform(k, 8.0 * s)
-    moments = MatrixStore()
-    layers = []
-    for number, (groups, rows, columns) in enumerate(chosen):
-        count = min(TRIAL_BLOCKS, -(-columns // s))
-        moments[str(number)] = torch.eye(count * s).repeat(groups, 1, 1)
-        layers.append(
-            LayerState(
-                name=str(number),
-                layout=row_layout((groups * rows, count * s)),
-                scales=torch.zeros(groups * rows, dtype=torch.uint8),
-                targets=torch.randn(groups, rows, count * s, generator=generator),
-                weights=torch.ones(groups, rows),
-                correlated=True,
-                indices=torch.randint(k, (groups, rows, count), generator=generator, dtype=torch.int32),
-            )
-        )
-    state = FitState(
-        layers, moments, codebook.to(device), rate, rate_weight=1.0, zero_motif=False, device=device, price=0.01
-    )
-
-    def run_pass() -> None:
-        improve(state, lambda done: None, codebook=False)
-
-    run_pass()  # loops may be compiled at their first call
-    taken = least_seconds(run_pass)
-    return taken / state.blocks * sum(map(blocks, shapes))
-
-
-def level_seconds(shapes: Sequence[tuple[int, int, int]], *, device: str, seed: int) -> float:
-    """Seconds of one pass over a mosaic of levels, from passes over two random layers.
-
-    Args:
-        shapes: Groups, rows of a group and columns of each layer.
-        device: Where the fit runs.
-        seed: Of what is random.
-    """
-    taken = [_level_pass(width, device, seed) / (LEVEL_ROWS * width) for width in LEVEL_WIDTHS]
-    slope = max(0.0, (taken[1] - taken[0]) / (LEVEL_WIDTHS[1] - LEVEL_WIDTHS[0]))
-    base = max(0.0, taken[0] - slope * LEVEL_WIDTHS[0])
-    return sum(groups * rows * columns * (base + slope * columns) for groups, rows, columns in shapes)
-
-
-def _level_pass(width: int, device: str, seed: int) -> float:
-    generator = torch.Generator().manual_seed(seed)
-    targets = 4 * torch.randn(1, LEVEL_ROWS, width, generator=generator)
-    levels = targets.round().clamp(-TRIAL_LEVELS, TRIAL_LEVELS)
-    model = level_model([("layer", levels)], TRIAL_LEVELS)
-    values = torch.arange(-TRIAL_LEVELS, TRIAL_LEVELS + 1).float()
-    rounding = model.rounding("layer", values, torch.full((1, LEVEL_ROWS), PRICE))
-    moments = torch.eye(width, device=device)[None]
-    first = (levels + TRIAL_LEVELS).int()
-
-    def run_pass() -> None:
-        improve_levels(targets.to(device), first, moments, rounding)
-
-    run_pass()  # loops may be compiled at their first call
-    return least_seconds(run_pass)

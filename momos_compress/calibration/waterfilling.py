@@ -37,7 +37,7 @@ def steps_of(layer: LayerState, moments: torch.Tensor | None) -> RowsAndColumns:
         moments: Of its inputs, (groups, columns, columns), positive definite; None counts as the identity.
     """
     importance = layer.weights / scale_values(layer.scales).reshape(layer.weights.shape).square()
-    width = layer.targets.shape[2]
+    width = layer.shape[2]
     if moments is None:
         return RowsAndColumns(importance.rsqrt(), None, torch.arange(width))
     order = moments.diagonal(dim1=1, dim2=2).mean(dim=0).argsort(descending=True)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -64,7 +65,11 @@ def _trim() -> Any:
 
 
 def give_memory_back() -> None:
-    """Let the system have what was freed: glibc keeps it, in pieces that later tensors do not fit into."""
+    """Let the system have what was freed: glibc keeps it, in pieces that later tensors do not fit into.
+
+    Networks that point to themselves are freed first.
+    """
+    gc.collect()
     trim = _trim()
     if trim is not None:
         trim(ctypes.c_size_t(0))

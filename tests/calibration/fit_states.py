@@ -29,21 +29,22 @@ def small_state(
 ) -> FitState:
     """A correlated layer, a grouped one, and one without moments."""
     torch.manual_seed(seed)
-    store, layers = MatrixStore(), []
+    targets, store, layers = MatrixStore(), MatrixStore(), []
     for name, groups, rows, correlated in (("dense", 1, 48, True), ("grouped", 4, 10, True), ("table", 1, 60, False)):
         weight = torch.randn(groups * rows, width) * torch.rand(groups * rows, 1)
         scales = encode_scales(weight.square().mean(dim=1).sqrt())
         layout = Layout(groups * rows)
-        targets = normalised(weight, layout, scales, groups, s)
+        targets[name] = normalised(weight, layout, scales, groups, s)
+        shape = (groups, rows, targets[name].shape[2])
         weights = torch.rand(groups, rows) + 0.1
         if correlated:
             store[name], _ = damped(positive(groups, width), s)
-        layers.append(LayerState(name, layout, scales, targets, weights, correlated))
+        layers.append(LayerState(name, layout, scales, shape, weights, correlated))
     motifs = torch.randn(k, s) if codebook is None else codebook.clone()
     if zero_motif:
         motifs[0] = 0
     rate = Rate.uniform(len(motifs), motif_bits)
-    return FitState(layers, store, motifs, rate, rate_weight=rate_weight, zero_motif=zero_motif, device="cpu")
+    return FitState(layers, targets, store, motifs, rate, rate_weight=rate_weight, zero_motif=zero_motif, device="cpu")
 
 
 def untold(done: int) -> None:
@@ -55,13 +56,13 @@ def distortion_of(fit: FitState, codebook: torch.Tensor | None = None) -> float:
     book = (fit.codebook if codebook is None else codebook).double()
     total = 0.0
     for layer in fit.layers:
-        groups, rows, width = layer.targets.shape
+        (groups, rows, width), targets = layer.shape, fit.targets[layer.name]
         moments = (
             fit.moments[layer.name].double() if layer.correlated else torch.eye(width).double().expand(groups, -1, -1)
         )
         for g in range(groups):
             for row in range(rows):
-                error = layer.targets[g, row].double() - book[layer.indices[g, row].long()].reshape(-1)
+                error = targets[g, row].double() - book[layer.indices[g, row].long()].reshape(-1)
                 total += float(layer.weights[g, row] * (error @ moments[g] @ error))
     return total
 

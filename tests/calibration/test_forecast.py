@@ -44,7 +44,7 @@ def test_a_limit_that_is_too_short_does_the_least_and_says_so(monkeypatch: pytes
     monkeypatch.setattr(decide_module, "pace_of", lambda job, facts: SLOW)
     checkpoint, calibrate = network_checkpoint(network()), save_pictures()
     report = run(checkpoint, calibrate=calibrate, samples=6, k=8, time_limit=0.001)
-    assert report.steps == "moments=6,gradients=6,passes=4,rounds=1,compared=6,again=2,tuned=6,epochs=0"
+    assert report.steps == "moments=6,gradients=6,passes=1,rounds=0,compared=6,again=0,tuned=6,epochs=0"
     (warning,) = [warning for warning in report.warnings if "time_limit" in warning]
     assert warning.startswith("`time_limit` 0.00 s is shorter than the least that this network takes: it had 6 samples")
 

@@ -52,7 +52,7 @@ def check_first_pass(fit: FitState, reference: Reference) -> None:
         power = np.einsum("gii->i", moments).reshape(-1, s).sum(axis=1)
         order = np.argsort(-power, kind="stable")
         columns = (order[:, None] * s + np.arange(s)).reshape(-1)
-        for g, rows in enumerate(layer.targets.double().numpy()):
+        for g, rows in enumerate(fit.targets[layer.name].double().numpy()):
             expected = np.zeros((len(rows), len(order)), dtype=np.int64)
             expected[:, order] = reference(rows[:, columns], moments[g][np.ix_(columns, columns)], book)
             found = layer.indices[g].numpy()
@@ -98,7 +98,9 @@ def test_the_first_pass_beats_the_nearest_motifs() -> None:
     first_pass(fit, untold)
     greedy = distortion_of(fit)
     for layer in fit.layers:
-        layer.indices = MotifSearch(fit.codebook, fit.rate.bits).independent(layer.targets, fit.bit_weight(layer))
+        layer.indices = MotifSearch(fit.codebook, fit.rate.bits).independent(
+            fit.targets[layer.name], fit.bit_weight(layer)
+        )
     assert greedy < 0.8 * distortion_of(fit)
     assert distortion(fit) == pytest.approx(distortion_of(fit), rel=1e-4)
 
@@ -107,6 +109,6 @@ def test_a_layer_without_moments_takes_the_nearest_motifs() -> None:
     fit = small_state(rate_weight=0.0)
     first_pass(fit, untold)
     table = fit.layers[2]
-    gaps = torch.cdist(table.targets.reshape(-1, 4).double(), fit.codebook.double())
+    gaps = torch.cdist(fit.targets[table.name].reshape(-1, 4).double(), fit.codebook.double())
     chosen = gaps.gather(1, table.indices.reshape(-1, 1).long())[:, 0]
     assert bool((chosen <= gaps.min(dim=1).values + 1e-4).all())

@@ -30,7 +30,7 @@ def test_importance_counts_the_mean_that_moments_are_taken_about() -> None:
             scales = encode_scales(weight.square().mean(dim=1).sqrt())
             targets = normalised(weight, layer.layout, scales, 1, 2)
             unknown = torch.ones(targets.shape[:2])
-            fits.append(LayerState(layer.parameter, layer.layout, scales, targets, unknown, True))
+            fits.append(LayerState(layer.parameter, layer.layout, scales, (1, *targets.shape[1:]), unknown, True))
         weights = row_weights(fits, layers, statistics)
         found.append(weights)
         first = weights[0] / scale_values(fits[0].scales).square()

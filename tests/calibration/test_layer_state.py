@@ -28,9 +28,13 @@ def padded_pair(values: float) -> tuple[FitState, FitState]:
         targets = normalised(weight, Layout(40), scales, 1, 4)
         assert not targets[:, :, 10:].any()
         targets[:, :, 10:] = fill
-        layer = LayerState("layer", Layout(40), scales, targets, torch.ones(1, 40), True)
+        goals = MatrixStore()
+        goals["layer"] = targets
+        layer = LayerState("layer", Layout(40), scales, (1, 40, 12), torch.ones(1, 40), True)
         book = torch.randn(32, 4)
-        out.append(FitState([layer], store, book, Rate.uniform(32, 0), rate_weight=0.0, zero_motif=False, device="cpu"))
+        out.append(
+            FitState([layer], goals, store, book, Rate.uniform(32, 0), rate_weight=0.0, zero_motif=False, device="cpu")
+        )
     return out[0], out[1]
 
 
@@ -48,13 +52,13 @@ def test_what_stands_in_the_padding_hardly_counts() -> None:
 def test_the_decoded_weight_has_no_padding_and_the_rows_scales() -> None:
     weight = torch.randn(6, 10)
     scales = encode_scales(weight.square().mean(dim=1).sqrt())
-    layer = LayerState("w", Layout(6), scales, torch.zeros(2, 3, 12), torch.ones(2, 3), False)
+    layer = LayerState("w", Layout(6), scales, (2, 3, 12), torch.ones(2, 3), False)
     layer.indices = torch.randint(0, 5, (2, 3, 3), dtype=torch.int32)
     book = torch.randn(5, 4)
     decoded = layer.weight(book, (6, 2, 5))
     expected = book[layer.indices.long()].reshape(6, 12)[:, :10] * scale_values(scales)[:, None]
     assert torch.equal(decoded, expected.reshape(6, 2, 5))
-    transposed = LayerState("w", Layout(6, transposed=True), scales, torch.zeros(1, 6, 12), torch.ones(1, 6), False)
+    transposed = LayerState("w", Layout(6, transposed=True), scales, (1, 6, 12), torch.ones(1, 6), False)
     transposed.indices = layer.indices.reshape(1, 6, 3)
     assert torch.equal(transposed.weight(book, (10, 6)), expected.T)
     # A weight over its scales, and back.

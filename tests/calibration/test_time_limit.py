@@ -1,8 +1,11 @@
 """How a time limit is shared out, at paces that are made up."""
 
-import pytest
+from collections.abc import Callable
 
-from momos_compress.calibration import trial
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from momos_compress.calibration import fit_trial, trial
 from momos_compress.calibration.budget import (
     SHARES,
     Option,
@@ -18,7 +21,8 @@ from momos_compress.planning.steps import Steps
 from momos_compress.settings import Settings
 
 FULL = Steps(moments=1024, gradients=1024, passes=14, rounds=4, compared=512, again=4, tuned=1024, epochs=8)
-LEAST = Steps(moments=64, gradients=64, passes=4, rounds=1, compared=32, again=2, tuned=64, epochs=0)
+SHAPE = (1, 256, 1024)
+LEAST = Steps(moments=64, gradients=64, passes=1, rounds=0, compared=32, again=0, tuned=64, epochs=0)
 RESNET20 = Pace(forward=0.002, gradient=0.006, fit_pass=0.5)
 
 
@@ -52,7 +56,7 @@ def test_a_small_network_gets_all_that_is_wanted() -> None:
 def test_time_that_does_not_do_for_anything_gives_the_least() -> None:
     assert steps_at(0.1, RESNET20) == LEAST
     assert steps_at(-1.0, RESNET20) == LEAST
-    assert steps_at(0.1, RESNET20, samples=3) == Steps(3, 3, 4, 1, 3, 2, 3, 0)
+    assert steps_at(0.1, RESNET20, samples=3) == Steps(3, 3, 1, 0, 3, 0, 3, 0)
 
 
 @pytest.mark.parametrize("limit", [20.0, 60.0, 240.0, 1200.0, 10_000.0])
@@ -112,7 +116,7 @@ def test_a_limit_below_the_least_is_told() -> None:
     short = Decision(LEAST, limit=1.0, seconds=30.0, least=True)
     assert short.warning(0.9) is None
     assert short.warning(34.0) == (
-        "`time_limit` 1.00 s is shorter than the least that this network takes: it had 64 samples and 4 passes, and "
+        "`time_limit` 1.00 s is shorter than the least that this network takes: it had 64 samples and 1 pass, and "
         "took 34.0 s"
     )
     assert Decision(FULL, limit=1.0, seconds=0.5, least=False).warning(2.0) is None
@@ -136,7 +140,32 @@ def test_what_is_compiled_at_a_first_call_is_not_the_pace(monkeypatch: pytest.Mo
             pass
         calls.append(1)
 
-    monkeypatch.setattr(trial, "improve", improve)
+    monkeypatch.setattr(fit_trial, "improve", improve)
     monkeypatch.setattr(trial, "LONG", 0.0)  # even the shortest run is not repeated
-    assert trial.pass_seconds([(1, 2, 2)], k=2, s=1, device="cpu", seed=0) < 0.1
+    assert fit_trial.pass_seconds([(1, 2, 2)], k=2, s=1, device="cpu", seed=0) < 0.1
     assert len(calls) == 2
+
+
+def test_a_step_that_cannot_do_with_its_share_takes_from_the_others() -> None:
+    options = {name: [Option(20.0, {}), Option(5.0, {}), Option(0.0, {})] for name in SHARES}
+    options["fit"] = [Option(200.0, {}), Option(90.0, {})]
+    chosen = share_out(100.0, options)
+    assert chosen["fit"].seconds == 90.0
+    assert sum(option.seconds for option in chosen.values()) <= 100.0
+
+
+@pytest.mark.parametrize("trial_of", [fit_trial.solution_seconds, fit_trial.correction_seconds])
+def test_what_a_trial_tells_grows_with_the_layers(
+    trial_of: Callable[..., float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that counts products: what a machine does beside is no concern here.
+    def least(run: Callable[[], object]) -> float:
+        with FlopCounterMode(display=False) as counter:
+            run()
+        return float(counter.get_total_flops())
+
+    monkeypatch.setattr(fit_trial, "least_seconds", least)
+    given = {"device": "cpu", "seed": 0} | ({} if trial_of is fit_trial.correction_seconds else {"k": 16, "s": 4})
+    one, two, wide = (trial_of(shapes, **given) for shapes in ([SHAPE], [SHAPE, SHAPE], [(1, 256, 2048)]))
+    assert 0 < one < two
+    assert 3.9 < wide / one < 8.1  # a product with a matrix of twice the columns, or that and its factor

@@ -16,7 +16,7 @@ def layer(groups: int, rows: int, width: int) -> LayerState:
     torch.manual_seed(0)
     scales = encode_scales(torch.rand(groups * rows) + 0.1)
     weights = torch.rand(groups, rows) + 0.1
-    return LayerState("a", Layout(groups * rows), scales, torch.randn(groups, rows, width), weights, True)
+    return LayerState("a", Layout(groups * rows), scales, (groups, rows, width), weights, True)
 
 
 def test_errors_of_a_step_cost_the_same_in_every_row_and_column() -> None:
