@@ -160,18 +160,24 @@ def share_out(
     Steps that need less than their share leave the rest to the others, and those that cannot do with it take from them.
     """
     chosen: dict[str, Option] = {}
+
+    def allowed(steps: list[str], left: float) -> dict[str, float]:
+        whole = sum(shares[name] for name in steps)
+        return {name: left * shares[name] / whole for name in steps}
+
     while True:
         open_steps = [name for name in options if name not in chosen]
         left = limit - sum(option.seconds for option in chosen.values())
-        whole = sum(shares[name] for name in open_steps)
-        allowed = {name: left * shares[name] / whole for name in open_steps}
-        content = {name: options[name][0] for name in open_steps if options[name][0].seconds <= allowed[name]}
-        short = {name: options[name][-1] for name in open_steps if options[name][-1].seconds > allowed[name]}
+        own = allowed(open_steps, left)
+        content = {name: options[name][0] for name in open_steps if options[name][0].seconds <= own[name]}
+        others = [name for name in open_steps if name not in content]
+        still = allowed(others, left - sum(option.seconds for option in content.values()))
+        short = {name: options[name][-1] for name in others if options[name][-1].seconds > still[name]}
         if not content and not short:
             break
-        chosen |= content or short
+        chosen |= short or content
     for name in open_steps:
-        chosen[name] = next(each for each in options[name] if each.seconds <= allowed[name])
+        chosen[name] = next(each for each in options[name] if each.seconds <= own[name])
     return chosen
 
 
