@@ -275,7 +275,8 @@ def main() -> None:
             print(f"| {name} | {' | '.join(row.values())} |", flush=True)
             if given.output is not None:
                 with given.output.open("a") as file:
-                    file.write(json.dumps({"network": given.network, "how": how, "file": name, **row}) + "\n")
+                    network = given.checkpoint.name if given.network == "decoder" else given.network
+                    file.write(json.dumps({"network": network, "how": how, "file": name, **row}) + "\n")
 
         for bits in given.bits:
             for seed in range(given.seeds):
