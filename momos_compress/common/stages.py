@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -65,11 +64,7 @@ def _trim() -> Any:
 
 
 def give_memory_back() -> None:
-    """Let the system have what was freed: glibc keeps it, in pieces that later tensors do not fit into.
-
-    Networks that point to themselves are freed first.
-    """
-    gc.collect()
+    """Let the system have what was freed: glibc keeps it, in pieces that later tensors do not fit into."""
     trim = _trim()
     if trim is not None:
         trim(ctypes.c_size_t(0))
