@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from momos_compress.mosaic.mosaic import spool_out
 from momos_compress.tensors.safetensors_writer import tensor_data
 
 
 class MatrixStore:
-    """Named float32 tensors in a temporary file: one at a time is in memory, however many layers there are."""
+    """Named float32 tensors in a temporary file: one at a time is in memory, however many layers there are.
+
+    To store one raises MomosError where the disk is full or fails.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
         self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  it lives as long as the store
@@ -26,7 +30,7 @@ class MatrixStore:
             self._places[name] = (self._end, shape)
             self._end += 4 * tensor.numel()
         self._file.seek(self._places[name][0])
-        self._file.write(tensor_data(tensor.float()))
+        spool_out(self._file, tensor_data(tensor.float()), "what the fit keeps in a file")
 
     def __getitem__(self, name: str) -> torch.Tensor:
         start, shape = self._places[name]

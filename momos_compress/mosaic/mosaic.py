@@ -82,17 +82,23 @@ class Mosaic:
             yield self._order[raw]
 
 
-def spool_out(spool: IO[bytes], data: bytes) -> None:
-    """Write to a temporary file.
+def spool_out(spool: IO[bytes], data: bytes | memoryview, what: str = "the mosaic") -> None:
+    """Write to a temporary file, and leave nothing to be written later.
+
+    Args:
+        spool: The file.
+        data: What is written, where the file stands.
+        what: What it is, for the message.
 
     Raises:
         MomosError: The disk is full or fails.
     """
     try:
         spool.write(data)
+        spool.flush()
     except OSError as error:
         raise MomosError(
-            f"no room for the mosaic beside the output file: {error.strerror}; free some, or choose another `output`"
+            f"no room for {what} beside the output file: {error.strerror}; free some, or choose another `output`"
         ) from error
 
 

@@ -1,3 +1,7 @@
+import errno
+import io
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +9,7 @@ import pytest
 import torch
 
 from momos_compress.calibration.store import MatrixStore
+from momos_compress.errors import MomosError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,3 +35,16 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         store["d"]
     assert list(tmp_path.iterdir()) == []  # the file has no name
+
+
+class FullDisk(io.BytesIO):
+    """Takes what is buffered, and fails when it is to be written."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_named_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: FullDisk())
+    with pytest.raises(MomosError, match=r"no room for what the fit keeps in a file .*: No space .* another `output`"):
+        MatrixStore(tmp_path)["a"] = torch.zeros(1, 2, 2)
