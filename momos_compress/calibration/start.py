@@ -19,11 +19,6 @@ from momos_compress.mosaic.scales import encode_scales
 MOTIF_OVERHEAD_BITS = 4
 """Bits that a motif takes in the file beside its values, about: its count of uses, from which indices are coded."""
 
-CHEAP_DISTANCES = 2**33
-"""Distances of an iteration of k-means up to which all blocks are taken that the plan names."""
-STARTING_BLOCKS = 16
-"""Blocks for each motif beyond that: passes over the mosaic move the motifs on."""
-
 
 @dataclass(frozen=True)
 class Targets:
@@ -80,8 +75,7 @@ def first_state(job: Job, targets: Targets, statistics: Statistics) -> FitState:
         return _state_of_levels(job, targets, statistics)
     blocks = torch.cat([targets.matrices[layer.name].reshape(-1, s) for layer in targets.layers])
     costs = torch.cat([block_costs(layer, statistics, s) for layer in targets.layers])
-    count = min(job.work.sampled_blocks, max(STARTING_BLOCKS * k, CHEAP_DISTANCES // k))
-    blocks = blocks[drawn_blocks(costs, max(count, k), settings.seed)]
+    blocks = blocks[drawn_blocks(costs, max(job.work.sampled_blocks, k), settings.seed)]
     job.tell("first motifs", 0, 0)
     motifs = fit_motifs(
         blocks.numpy(),

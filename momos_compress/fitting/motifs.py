@@ -3,18 +3,29 @@
 import numpy as np
 
 from momos_compress.errors import MomosError
+from momos_compress.fitting.kmeans import COSTLY_ITERATION
 from momos_compress.fitting.methods import BlockFit, get_method
 
 SAMPLE_PER_MOTIF = 32
 """Blocks that a codebook is trained on for each of its motifs (benchmarks/sampling.py)."""
 
+START_PER_MOTIF = 16
+"""Blocks for each motif where iterations are costly and the codebook is only what a fit starts from."""
+
 MIN_SAMPLE = 2**18
 """Blocks that a codebook is trained on at least, where there are so many (benchmarks/sampling.py)."""
 
 
-def sample_size(blocks: int, k: int) -> int:
-    """How many of this many blocks the codebook of k motifs is trained on."""
-    return min(blocks, max(SAMPLE_PER_MOTIF * k, MIN_SAMPLE))
+def sample_size(blocks: int, k: int, *, start: bool = False) -> int:
+    """How many blocks a codebook is trained on.
+
+    Args:
+        blocks: How many there are.
+        k: Motifs.
+        start: Whether the motifs are what a fit starts from, which moves them on.
+    """
+    count = min(blocks, max(SAMPLE_PER_MOTIF * k, MIN_SAMPLE))
+    return min(count, max(START_PER_MOTIF * k, COSTLY_ITERATION // k)) if start else count
 
 
 def fit_motifs(

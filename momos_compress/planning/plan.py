@@ -78,7 +78,8 @@ def plan(checkpoint: Checkpoint, settings: Settings) -> Plan:
             f"`coding={settings.coding!r}` takes {least:,} to {most:,} motifs, and there are {k:,}: indices are packed"
         )
     wanted = max(0, k - choices.zero_motif)
-    sampled = wanted if METHODS[choices.method].draws else sample_size(blocks, k)
+    method = METHODS[choices.method]
+    sampled = wanted if method.draws else sample_size(blocks, k, start=method.reads_network)
     if choices.bits is not None:
         sampled = 0  # levels are whole numbers: nothing is found on blocks
     parameters = sum(info.values for info in checkpoint.tensors.infos if info.name not in checkpoint.buffers)

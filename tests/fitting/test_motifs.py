@@ -28,3 +28,7 @@ def test_the_sample_is_bounded_below_and_by_the_blocks() -> None:
     assert sample_size(67_084, 670) == 67_084
     assert sample_size(6_375_728, 63_757) == 32 * 63_757
     assert sample_size(10**8, 16) == 2**18
+    # Half as many where a fit moves the motifs on, from where an iteration is costly.
+    assert sample_size(6_375_728, 63_757, start=True) == 16 * 63_757
+    assert sample_size(67_084, 670, start=True) == 67_084
+    assert sample_size(10**8, 2**14 + 1, start=True) == 2**33 // (2**14 + 1)
