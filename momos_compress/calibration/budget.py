@@ -103,8 +103,11 @@ def options_of(
     """
     forward, gradient = pace.forward, pace.gradient
     compared = halves(min(samples, COMPARED_SAMPLES), LEAST_COMPARED)
-    rounds = [(count, again, compared[0]) for count, again in ROUNDS] + [(1, 2, n) for n in compared[1:]]
-    rounds += [(1, 1, compared[-1]), (0, 0, compared[-1])]
+    rounds = [
+        *((count, again, compared[0]) for count, again in ROUNDS),
+        *((1, 2, n) for n in compared[1:]),
+        *((count, count, compared[-1]) for count in (1, 0)),
+    ]
     tuned = halves(samples, LEAST_SAMPLES)
     tuning = [(epochs, samples) for epochs in (EPOCHS_OF_LEVELS if levels else EPOCHS)] + [(1, n) for n in tuned[1:]]
     return {

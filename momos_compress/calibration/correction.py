@@ -13,7 +13,7 @@ def corrected(
     What the two halves of the samples do not agree on is chance: along each direction the step is as long as lowers the
     error most on samples that it was not taken from, by what each half says of the other's. The directions are what
     each input adds to those of more power (the columns of a Cholesky factor): along them steps do not mix. Principal
-    ones gave the same accuracy in ten times the time.
+    ones take longer and are no better (reports/compress.md).
 
     Args:
         targets: T, (groups, rows, padded columns).

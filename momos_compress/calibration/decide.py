@@ -1,7 +1,6 @@
 """Decides how many samples, passes, rounds and epochs a fit takes, from its time limit and a trial on this machine."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from momos_compress.calibration.budget import (
     GRADIENT_BATCH,
@@ -103,10 +102,11 @@ def pace_of(job: Job, facts: Survey) -> Pace:
     settings = job.settings
     if settings.bits is not None:
         return Pace(forward, gradient, level_seconds(shapes, device=job.device, seed=settings.seed))
-    at: dict[str, Any] = {"device": job.device, "seed": settings.seed}
-    motifs = {"k": job.work.k, "s": settings.s, **at}
-    fit_pass = pass_seconds(shapes, **motifs) + solution_seconds(shapes, **motifs)
-    return Pace(forward, gradient, fit_pass, correction_seconds(shapes, **at))
+    fit_pass = sum(
+        each(shapes, k=job.work.k, s=settings.s, device=job.device, seed=settings.seed)
+        for each in (pass_seconds, solution_seconds)
+    )
+    return Pace(forward, gradient, fit_pass, correction_seconds(shapes, device=job.device, seed=settings.seed))
 
 
 def _tried(job: Job, batch: int) -> int:

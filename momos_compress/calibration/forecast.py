@@ -9,6 +9,8 @@ from momos_compress.calibration.survey import Survey, survey
 
 VALUE_BYTES = 4
 """Bytes of a float32, and of an index."""
+LEVEL_BYTES = 2
+"""Bytes of the index of a level."""
 MATRICES = 6
 """Matrices of the widest layer that are held at once: its moments, their factors and products."""
 LIVE_OUTPUTS = 3
@@ -47,14 +49,17 @@ def held_bytes(job: Job, facts: Survey) -> int:
         columns = values[layer.parameter] // (layer.layout.rows or 1)
         if layer.module is not None and layer.kind != "embedding":
             matrices = max(matrices, MATRICES * layer.groups * columns**2 * VALUE_BYTES)
-    # Normalised weights and indices stay to the end, and so does the copy that becomes the compressed network.
-    fitted = network + (sum(values.values()) + job.work.blocks) * VALUE_BYTES
+    # Indices stay to the end, and so does the copy that becomes the compressed network.
+    levels = job.settings.bits is not None
+    fitted = network + job.work.blocks * (LEVEL_BYTES if levels else VALUE_BYTES)
+    # Motifs are drawn from all blocks, each with its cost.
+    drawn = 0 if levels else (sum(values.values()) + job.work.blocks) * VALUE_BYTES
     waiting = min(HELD_VALUES, facts.values.every * job.data.samples) * VALUE_BYTES
     trained = facts.trained_at_once * facts.values.every * VALUE_BYTES
     return max(
         waiting + matrices,
         min(GRADIENT_BATCH, facts.trained_at_once) * facts.values.every * VALUE_BYTES + network,
-        fitted + 2 * job.work.sampled_blocks * job.settings.s * VALUE_BYTES,
+        drawn + 2 * job.work.sampled_blocks * job.settings.s * VALUE_BYTES,
         fitted + matrices + 2 * waiting,
         fitted + LIVE_OUTPUTS * facts.repair_samples * facts.values.largest * VALUE_BYTES,
         fitted + LIVE_OUTPUTS * facts.sequence_samples * facts.values.inner * VALUE_BYTES,
