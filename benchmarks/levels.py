@@ -49,8 +49,6 @@ NAMES = {
 }
 COLOURS = ["#1f5a94", "#6ba3d6", "#c2571a"]
 SENTENCES, CALIBRATION_SENTENCES = 300, 500
-
-
 PEERS = {
     "nnc": ("NNC, qp {qp}", "nnc_qp{qp}"),
     "rounding": ("rounded to nearest, {bits} bits, groups of {group}", "int{bits}_g{group}"),
@@ -194,11 +192,18 @@ def compressed(subject: Subject, settings: mc.Settings, scratch: Path) -> dict[s
     seconds = time.perf_counter() - start
     size = path.stat().st_size
     return {
-        "ratio": f"{subject.weights.stat().st_size / size:.2f}",
+        **sizes(subject, size),
         **subject.figures(mc.load_model(path).eval()),
         "s": f"{seconds:.0f}",
         "peak, GiB": f"{report.peak_memory_bytes / 2**30:.2f}",
     }
+
+
+def sizes(subject: Subject, size: int) -> dict[str, str]:
+    """Bits a weight of so many bytes, over all floating values of the source, and the source's bytes over them."""
+    source = mc.open_checkpoint(subject.source).tensors.infos
+    values = sum(info.values for info in source if info.dtype.is_floating_point)
+    return {"bits / weight": f"{8 * size / values:.2f}", "ratio": f"{subject.weights.stat().st_size / size:.2f}"}
 
 
 def peers(subject: Subject, directory: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -213,8 +218,7 @@ def peers(subject: Subject, directory: Path) -> Iterator[tuple[str, str, dict[st
             if [name for name in missing if "position_ids" not in name and "lm_head" not in name]:
                 raise SystemExit(f"{directory}: lacks {missing[:3]}")
             size = row["bitstream_bytes" if peer == "nnc" else "payload_bytes"] + row["integer_bytes"]
-            ratio = subject.weights.stat().st_size / size
-            figures = {"ratio": f"{ratio:.2f}", **subject.figures(model.eval()), "s": f"{row['seconds']:.0f}"}
+            figures = {**sizes(subject, size), **subject.figures(model.eval()), "s": f"{row['seconds']:.0f}"}
             yield peer, name.format(**row), {**figures, "peak, GiB": ""}
 
 

@@ -65,7 +65,10 @@ def estimate(checkpoint: Checkpoint, work: Plan) -> CostEstimate:
     file_bytes = work.k * s * motif_dtype.itemsize + indices + bytes_beside(checkpoint, work)
     if settings.bits is not None:
         file_bytes = round(settings.bits * work.parameters / 8)
-    searches = work.blocks + (0 if METHODS[settings.method].draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    method = METHODS[settings.method]
+    searches = work.blocks + (0 if method.draws else work.sampled_blocks * (TYPICAL_ITERATIONS + 1))
+    if method.reads_network and settings.bits is None:
+        searches = 0  # its trial tells what motifs and passes take; the coding of levels takes about a search
     largest = max(info.nbytes for info in checkpoint.tensors.infos)
     seconds = _seconds_per_block(work) * searches
     memory = peak_memory_bytes() + 6 * work.sampled_blocks * s * 4 + 8 * work.k * s * 4 + 2 * largest + 2**28
