@@ -76,12 +76,7 @@ def test_more_than_there_are(language_model: nn.Module) -> None:
 @pytest.mark.parametrize(
     "content",
     [None, b"no gzip", gzip.compress(b'"a text"\nnot JSON\n'), gzip.compress(b'"a"')[:12]],
-    ids=[
-        "nothing",
-        "no gzip",
-        "no JSON",
-        "cut off",
-    ],  # of their own: gzip writes the time, and each process has its own
+    ids=["nothing", "no gzip", "no JSON", "cut off"],  # else gzip's time is in them, and each process has its own
 )
 def test_a_broken_installation(content: bytes | None, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = work / "corpus.jsonl.gz"
